@@ -1,0 +1,59 @@
+# Needs python3.11 and make; everything else is installed into .venv from requirements.lock on first use.
+PYTHON  ?= python3.11
+WORKERS ?= 2
+ARGS    ?=
+
+BIN   := .venv/bin
+STAMP := .venv/.lethe-stamp
+PIP   := $(BIN)/python -m pip --disable-pip-version-check
+
+# One thread each: two test workers on two cores then do not fight, and sums keep their order from run to run.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: help setup demo test lint format docs bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## ?/  make \1\t/' | expand -t 16
+
+setup: $(STAMP)  ## create or refresh .venv
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "Installing the pinned environment into .venv (about two minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --quiet --requirement requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)  ## unlearn, attack and audit the embedded worlds; report in out/demo
+	$(ONE_THREAD) $(BIN)/lethe demo --out out/demo
+
+test: $(STAMP)  ## run the tests (ARGS="tests/test_x.py -k name" selects)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+lint: $(STAMP)  ## ruff and pyright
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(STAMP)  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(STAMP)  ## speed and memory of the training loop and the evaluation suite
+	$(ONE_THREAD) $(BIN)/python benchmarks_perf/train_step.py
+	$(ONE_THREAD) $(BIN)/python benchmarks_perf/eval_suite.py
+
+lock:  ## resolve pyproject.toml afresh and rewrite requirements.lock
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet ".[hub,tensorboard,docs,dev]"
+	grep '^#' requirements.lock > build/requirements.lock
+	build/lock/bin/pip freeze --all --exclude pip --exclude lethe-ml | sed 's/+cpu$$//' >> build/requirements.lock
+	mv build/requirements.lock requirements.lock
+
+clean:  ## remove what the commands wrote (never .venv)
+	rm -rf build dist out site .pytest_cache .ruff_cache .hypothesis
