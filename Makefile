@@ -41,7 +41,7 @@ format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff format
 
 docs: $(STAMP)  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)  ## speed and memory of the training loop and the evaluation suite
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/train_step.py
