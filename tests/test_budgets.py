@@ -26,8 +26,8 @@ PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "mars
 # A file or folder may import its own row and the rows above it. What is in no row is refused: say where it belongs.
 ORDER = [
     {"errors"},
-    {"registry", "score"},
-    {"losses", "scoring", "data", "request"},
+    {"registry"},
+    {"losses", "scoring", "score", "data", "request"},
     {"models"},
     {"train", "checkpoint", "distributed", "tracking", "evidence"},
     {"descent"},
