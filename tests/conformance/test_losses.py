@@ -1,0 +1,352 @@
+"""The numbers and identities that the losses of the literature must satisfy, and known wrong losses that fail them.
+
+The fixture has four tokens in the vocabulary and every logit is written out below; its values were computed in float64
+by two independent scripts and are exact to the last printed digit. A check is a function of an implementation: the same
+check accepts ours and rejects the known wrong one.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lethe.losses.ascent import ga
+from lethe.losses.divergence import kl
+from lethe.losses.misdirection import rmu, rmu_coefficient, rmu_direction
+from lethe.losses.preference import dpo, npo, simnpo
+from lethe.losses.ranking import bpr, reverse_bpr
+from lethe.losses.tokens import cross_entropy, sequence_nll, token_mean, valid
+from lethe.losses.weights import difference, shift
+
+from . import known_wrong_losses as wrong
+
+TEN_DIGITS = 1e-9
+
+
+def logits(*sequences: list[list[float]]) -> Tensor:
+    return torch.tensor(sequences, dtype=torch.float64)
+
+
+Z = logits([[2, 0, 0, -1], [0, 1, 0.5, 0], [0, 0, 0, 0]], [[1, 1, 0, 0], [0, 0, 3, 0], [-1, 0, 0, 2]])
+R = logits([[3, 0, 0, -1], [0, 2, 0, 0], [0, 0, 0, 0]], [[0, 0, 1, 0], [0, 0, 4, 0], [0, 0, 0, 3]])
+Y = torch.tensor([[0, 1, -100], [2, 2, 3]])
+ZA = logits([[0, 0, 1, 0], [0, 0, 0, 0]], [[0, 1, 0, 0], [0, 0, 0, 1]])
+RA = torch.zeros_like(ZA)
+YA = torch.tensor([[2, -100], [1, 3]])
+ZR = logits([[1, 0, 0, 0], [0, 2, 0, 0]])
+RR = logits([[1.5, 0, 0, 0], [0, 2, 0.5, 0]])
+YR = torch.tensor([[0, 1]])
+
+TWO, HALF = torch.tensor([2.0], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64)  # item scores
+
+NLL, REF = sequence_nll(Z, Y), sequence_nll(R, Y)
+ALT, ALT_REF = sequence_nll(ZA, YA), sequence_nll(RA, YA)
+SIZES = valid(Y).sum(1)
+RETAIN = token_mean(cross_entropy(ZR, YR), YR)
+ASCENT = ga(NLL).sum() / SIZES.sum()
+KL = token_mean(kl(RR, ZR, YR), YR)
+
+
+def padded(values: Tensor, *, fill: float, positions: int = 1) -> Tensor:
+    """The same batch with positions appended to every sequence."""
+    return torch.cat([values, values.new_full((len(values), positions, *values.shape[2:]), fill)], 1)
+
+
+ZR_PADDED = torch.cat([ZR, logits([[1, 0, 0, 0]])], 1)
+RR_PADDED, YR_PADDED = padded(RR, fill=0), padded(YR, fill=-100)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def test_intermediate_values():
+    tokens = [0.27797837, 0.85112889, 0, 2.00640887, 0.13920631, 0.27797837]
+    assert cross_entropy(Z, Y).flatten().tolist() == pytest.approx(tokens, abs=5e-9)
+    assert NLL.tolist() == pytest.approx([1.12910726, 2.42359355], abs=5e-9)
+    assert REF.tolist() == pytest.approx([0.45219574, 0.93636514], abs=5e-9)
+    assert (NLL - REF).tolist() == pytest.approx([0.67691152, 1.48722841], abs=5e-9)
+    assert ALT.tolist() == pytest.approx([0.74366838, 1.48733676], abs=5e-9)
+    assert ALT_REF.tolist() == pytest.approx([1.38629436, 2.77258872], abs=5e-9)
+
+
+def refusal_and_retain() -> Tensor:
+    """IDK: one token mean over the refusal batch and the retain batch together."""
+    return token_mean(cross_entropy(torch.cat([ZA, ZR]), torch.cat([YA, YR])), torch.cat([YA, YR]))
+
+
+VALUES: dict[str, tuple[Callable[[], Tensor], float]] = {
+    "token mean, forget": (lambda: token_mean(cross_entropy(Z, Y), Y), 0.7105401618),
+    "token mean, retain": (lambda: RETAIN, 0.5422106673),
+    "GA": (lambda: ASCENT, -0.7105401618),
+    "GradDiff": (lambda: ASCENT + RETAIN, -0.1683294946),
+    "KL": (lambda: KL, 0.0224174790),
+    "KL, padded": (lambda: token_mean(kl(RR_PADDED, ZR_PADDED, YR_PADDED), YR_PADDED), 0.0224174790),
+    "KL, padded, reference": (lambda: kl(RR_PADDED, ZR_PADDED, YR_PADDED, compat="reference").mean(), 0.0507363259),
+    "KL-min": (lambda: ASCENT + KL, -0.6881226828),
+    "NPO, beta .01": (lambda: npo(NLL, REF, 0.01).mean(), 137.5507036916),
+    "NPO, beta .1": (lambda: npo(NLL, REF, 0.1).mean(), 12.8142228285),
+    "NPO, beta 1": (lambda: npo(NLL, REF, 1).mean(), 0.6146616739),
+    "NPO, beta 5": (lambda: npo(NLL, REF, 5).mean(), 0.0067840630),
+    "NPO + retain": (lambda: npo(NLL, REF).mean() + RETAIN, 13.3564334958),
+    "NPO + KL": (lambda: npo(NLL, REF).mean() + KL, 12.8366403075),
+    "SimNPO, beta 4.5": (lambda: simnpo(NLL, SIZES, 4.5).mean(), 0.0226459559),
+    "SimNPO, beta 2.5": (lambda: simnpo(NLL, SIZES, 2.5).mean(), 0.1371120944),
+    "SimNPO, delta .5": (lambda: simnpo(NLL, SIZES, 4.5, 0.5).mean(), 0.1737193801),
+    "DPO, beta .1": (lambda: dpo(NLL, REF, ALT, ALT_REF, 0.1).mean(), 11.9344605714),
+    "DPO, beta 1": (lambda: dpo(NLL, REF, ALT, ALT_REF, 1).mean(), 0.2974872010),
+    "IDK": (refusal_and_retain, 0.6630852953),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_value(name: str):
+    compute, expected = VALUES[name]
+    assert compute().item() == pytest.approx(expected, abs=TEN_DIGITS)
+
+
+def test_ranking_values():
+    assert bpr(TWO, HALF).item() == pytest.approx(0.2014133, abs=5e-8)
+    assert reverse_bpr(TWO, HALF).item() == pytest.approx(1.7014133, abs=5e-8)
+    assert slope(lambda pos: reverse_bpr(pos, HALF), TWO).item() == pytest.approx(0.8175745, abs=5e-8)
+    assert slope(lambda pos: -bpr(pos, HALF), TWO).item() == pytest.approx(0.1824255, abs=5e-8)  # plain ascent
+
+
+def test_rmu_values():
+    hidden, held = logits([[1, 2], [0, 1], [3, -1]]), logits([[1, 0], [0, 1]])
+    direction = torch.tensor([0.6, 0.8], dtype=torch.float64)
+    first_two, frozen = torch.tensor([[True, True, False]]), logits([[0.9, 0.1], [0, 1.2]])
+    forget = rmu(hidden, 6.5 * direction, first_two, compat="reference")
+    retain = rmu(held, frozen, torch.ones(1, 2, dtype=torch.bool))
+    assert forget.tolist() == pytest.approx([15.125], abs=TEN_DIGITS)
+    assert rmu(hidden, 6.5 * direction, first_two).tolist() == pytest.approx([12.875], abs=TEN_DIGITS)
+    assert retain.tolist() == pytest.approx([0.015], abs=TEN_DIGITS)
+    assert (forget + 1200 * retain).tolist() == pytest.approx([33.125], abs=TEN_DIGITS)
+    coefficient = rmu_coefficient(hidden, first_two, compat="reference")
+    assert coefficient.tolist() == pytest.approx([10.6639093961], abs=TEN_DIGITS)
+
+
+def test_task_vector_value():
+    target, tuned = ({"w": torch.tensor(w, dtype=torch.float64)} for w in ([1.0, -2.0], [1.5, -1.0]))
+    assert shift(target, difference(tuned, target), -2)["w"].tolist() == [0, -4]
+
+
+# --- checks: each takes an implementation, and raises AssertionError if it is wrong -----------------------------------
+
+PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits, ref_logits, labels) -> scalar
+
+
+def npo_loss(z: Tensor, ref: Tensor, labels: Tensor) -> Tensor:
+    return npo(sequence_nll(z, labels), sequence_nll(ref, labels), beta=0.1).mean()
+
+
+def kl_loss(z: Tensor, ref: Tensor, labels: Tensor) -> Tensor:
+    return token_mean(kl(ref, z, labels), labels)
+
+
+def gradient(value: Tensor, leaf: Tensor) -> Tensor:
+    return torch.autograd.grad(value.sum(), leaf)[0]
+
+
+def slope(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    leaf = at.clone().requires_grad_()
+    return gradient(function(leaf), leaf)
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=0, atol=1e-12)
+
+
+def npo_starts_as_summed_ascent(loss: PairLoss) -> None:
+    """Identity 1: at the reference (2/beta) log 2, with the gradient of ascent on whole answers."""
+    assert abs(loss(R, R, Y).item() - 20 * math.log(2)) < TEN_DIGITS
+    assert same(slope(lambda z: loss(z, R, Y), R), slope(lambda z: -sequence_nll(z, Y).mean(), R))
+
+
+def npo_weighs_each_example(loss: PairLoss) -> None:
+    """Identity 3: the gradient is that of ascent times W_i = 2 p^beta / (p^beta + p_ref^beta)."""
+    weight = 2 * torch.exp(-0.1 * NLL) / (torch.exp(-0.1 * NLL) + torch.exp(-0.1 * REF))
+    assert weight.tolist() == pytest.approx([0.96616734, 0.92577534], abs=5e-9)
+    assert same(slope(lambda z: loss(z, R, Y), Z), slope(lambda z: -(weight * sequence_nll(z, Y)).mean(), Z))
+
+
+def npo_feels_length(loss: PairLoss) -> None:
+    """Equal nats per token lost over 5 and over 50 tokens: the long answer is damped more."""
+    z, labels = torch.zeros(2, 50, 4, dtype=torch.float64), torch.zeros(2, 50, dtype=torch.long)
+    labels[0, 5:] = -100
+    short, long = slope(lambda leaf: loss(leaf, R[:1, :1].expand(2, 50, 4), labels), z)[:, 0, 0].tolist()
+    assert not math.isclose(short, long, rel_tol=0.01)
+
+
+def npo_stays_finite(loss: PairLoss) -> None:
+    """An answer thousands of nats likelier than before: a margin that no sigmoid can hold."""
+    assert torch.isfinite(loss(3000 * Z, -3000 * Z, Y))
+    assert torch.isfinite(slope(lambda z: loss(z, -3000 * Z, Y), 3000 * Z)).all()
+
+
+def sees_only_distributions(loss: PairLoss) -> None:
+    """Identity 9: a constant added to all logits of a position changes nothing, on either side."""
+    constant = torch.arange(6, dtype=torch.float64).view(2, 3, 1)
+    assert same(loss(Z + constant, R, Y), loss(Z, R, Y))
+    assert same(loss(Z, R + constant, Y), loss(Z, R, Y))
+
+
+def ignores_padding(loss: PairLoss) -> None:
+    """Identity 10: positions labelled -100 change nothing, whatever stands there."""
+    z, ref = torch.cat([Z, Z[:, :2]], 1), torch.cat([R, R[:, 1:]], 1)
+    assert same(loss(z, ref, padded(Y, fill=-100, positions=2)), loss(Z, R, Y))
+
+
+def kl_has_its_gradient(loss: PairLoss) -> None:
+    """KL(reference || model) has the gradient p - p_ref; at the reference it is 0 with gradient 0 (identity 9)."""
+    pull = (Z.softmax(-1) - R.softmax(-1)) * valid(Y).unsqueeze(-1) / valid(Y).sum()
+    assert same(slope(lambda z: loss(z, R, Y), Z), pull)
+    assert same(loss(R, R, Y), torch.zeros((), dtype=torch.float64))
+    assert same(slope(lambda z: loss(z, R, Y), R), torch.zeros_like(R))
+
+
+def ignores_grouping(mean: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Which sequence a token stands in does not matter to a token mean."""
+    values = cross_entropy(Z, Y)
+    assert same(mean(values, Y), mean(values.view(1, 6), Y.view(1, 6)))
+
+
+def ignores_repetition(sizes: Callable[[Tensor], Tensor]) -> None:
+    """Identity 4: every token of a sequence repeated three times leaves SimNPO as it was."""
+    z, labels = (values.repeat_interleave(3, 1) for values in (Z, Y))
+    assert same(simnpo(sequence_nll(z, labels), sizes(labels)), simnpo(NLL, sizes(Y)))
+
+
+def lowers_the_item(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Reverse BPR exceeds BPR by the margin, is never negative, and descent lowers the item to forget."""
+    pos, neg = torch.tensor([2.0, -1.0, 0.3]).double(), torch.tensor([0.5, 4.0, 0.3]).double()
+    assert same(loss(pos, neg) - bpr(pos, neg), pos - neg)
+    assert (loss(pos, neg) > 0).all()
+    assert (slope(lambda score: loss(score, neg), pos) > 0).all()
+
+
+def points_one_way(draw: Callable[[int, torch.Generator], Tensor]) -> None:
+    """RMU's direction: unit length, no negative coordinate, cosine sqrt(3)/2 with the all-ones direction."""
+    direction = draw(4096, torch.Generator().manual_seed(0))
+    assert abs(direction.norm().item() - 1) < 1e-5
+    assert direction.min() >= 0
+    assert abs(direction.sum().item() / 64 - math.sqrt(3) / 2) < 0.02
+
+
+def keeps_the_model_whole(move: Callable[[dict[str, Tensor], dict[str, Tensor], float], dict[str, Tensor]]) -> None:
+    """Task vectors: what the vector lacks stays as it was."""
+    start = {"w": torch.ones(2), "steps": torch.tensor(7), "head": torch.full((2,), 3.0)}
+    moved = move(start, {"w": torch.tensor([0.5, 1.0])}, -2.0)
+    assert {name: value.tolist() for name, value in moved.items()} == {"w": [0, -1], "steps": 7, "head": [3, 3]}
+
+
+def sizes_after_shift(labels: Tensor) -> Tensor:
+    return valid(labels).sum(1)
+
+
+# every check, the implementation of ours that passes it, and the known wrong ones that do not
+CHECKS: list[tuple[Callable[[Any], None], Callable[..., Any], list[Callable[..., Any]]]] = [
+    (npo_starts_as_summed_ascent, npo_loss, [wrong.npo_on_raw_logits, wrong.npo_on_token_mean]),
+    (npo_weighs_each_example, npo_loss, [wrong.npo_on_raw_logits, wrong.npo_on_token_mean]),
+    (npo_feels_length, npo_loss, [wrong.npo_on_token_mean]),
+    (npo_stays_finite, npo_loss, [wrong.npo_by_log_of_sigmoid]),
+    (sees_only_distributions, npo_loss, [wrong.npo_on_raw_logits]),
+    (ignores_padding, npo_loss, [wrong.npo_on_raw_logits]),
+    (sees_only_distributions, kl_loss, [wrong.kl_on_raw_logits]),
+    (ignores_padding, kl_loss, [wrong.kl_on_raw_logits, wrong.kl_unmasked, wrong.kl_by_mean_reduction]),
+    (kl_has_its_gradient, kl_loss, [wrong.kl_on_raw_logits, wrong.kl_reversed, wrong.kl_by_mean_reduction]),
+    (ignores_grouping, token_mean, [wrong.mean_of_sequence_means]),
+    (ignores_repetition, sizes_after_shift, [wrong.sizes_before_shift]),
+    (lowers_the_item, reverse_bpr, [wrong.reverse_bpr_with_two_signs]),
+    (points_one_way, rmu_direction, [wrong.rmu_direction_gaussian]),
+    (keeps_the_model_whole, shift, [wrong.shift_dropping_keys]),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "right"), [pytest.param(c, r, id=f"{c.__name__}-{r.__name__}") for c, r, _ in CHECKS]
+)
+def test_right_implementation_passes(check: Callable[[Any], None], right: Callable[..., Any]):
+    check(right)
+
+
+@pytest.mark.parametrize(
+    ("check", "implementation"),
+    [pytest.param(check, w, id=f"{check.__name__}-{w.__name__}") for check, _, wrongs in CHECKS for w in wrongs],
+)
+def test_known_wrong_implementation_is_rejected(check: Callable[[Any], None], implementation: Callable[..., Any]):
+    with pytest.raises(AssertionError):
+        check(implementation)
+
+
+# what each defect makes of the fixture, so that we know we reject the published mistake and not a typing error
+WRONG_VALUES: dict[str, tuple[Callable[[], Tensor], float, float]] = {
+    "npo_on_raw_logits": (lambda: wrong.npo_on_raw_logits(Z, R, Y), 13.7257005308, TEN_DIGITS),
+    "npo_on_token_mean": (lambda: wrong.npo_on_token_mean(Z, R, Y), 13.4347987610, TEN_DIGITS),
+    "npo_by_log_of_sigmoid": (lambda: wrong.npo_by_log_of_sigmoid(Z, R, Y), 12.8142228285, TEN_DIGITS),  # right, here
+    "kl_on_raw_logits": (lambda: wrong.kl_on_raw_logits(ZR, RR, YR), 3.0652051705, TEN_DIGITS),
+    "kl_reversed": (lambda: wrong.kl_reversed(ZR, RR, YR), 0.0217749640, TEN_DIGITS),
+    "kl_unmasked": (lambda: wrong.kl_unmasked(ZR_PADDED, RR_PADDED, YR_PADDED), 0.0507363259, TEN_DIGITS),
+    "kl_by_mean_reduction": (lambda: wrong.kl_by_mean_reduction(ZR, RR, YR), 0.0224174790 / 4, TEN_DIGITS),
+    "mean_of_sequence_means": (lambda: wrong.mean_of_sequence_means(cross_entropy(Z, Y), Y), 0.686209, 5e-7),
+    "idk_as_two_means": (lambda: token_mean(cross_entropy(ZA, YA), YA) + RETAIN, 1.2858790479, TEN_DIGITS),
+    "reverse_bpr_with_two_signs": (lambda: wrong.reverse_bpr_with_two_signs(TWO, HALF), -1.7014133, 5e-8),
+    "rmu_direction_gaussian": (
+        lambda: wrong.rmu_direction_gaussian(4096, torch.Generator().manual_seed(0)).sum() / 64,
+        0,
+        3 / 64,  # three standard deviations of the cosine of two random directions
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_VALUES)
+def test_known_wrong_value(name: str):
+    compute, expected, tolerance = WRONG_VALUES[name]
+    assert compute().item() == pytest.approx(expected, abs=tolerance)
+
+
+# --- identities that need no second implementation --------------------------------------------------------------------
+
+
+def test_npo_tends_to_ascent_as_beta_vanishes():
+    """Identity 2."""
+    beta = 1e-6
+    rest = npo(NLL, REF, beta).mean().item() - 2 / beta * math.log(2)
+    assert rest == pytest.approx(-1.0820696, abs=5e-8)
+    assert rest == pytest.approx(-(NLL - REF).mean().item(), abs=1e-5)
+
+
+def test_simnpo_is_npo_on_the_mean():
+    """Identity 4, and what tells the two apart: repetition, unless the answer is as likely as before."""
+    assert same(simnpo(NLL, SIZES, beta=2.5), npo(NLL / SIZES, torch.zeros(2), beta=2.5))
+    z, ref, labels = (values.repeat_interleave(3, 1) for values in (Z, R, Y))
+    assert same(sequence_nll(z, labels) - sequence_nll(ref, labels), 3 * (NLL - REF))
+    assert (npo(sequence_nll(z, labels), sequence_nll(ref, labels)) < npo(NLL, REF) - 0.1).all()
+    assert same(npo(sequence_nll(ref, labels), sequence_nll(ref, labels)), npo(REF, REF))
+
+
+def test_dpo_against_itself_is_constant():
+    """Identity 5."""
+    leaf = Z.clone().requires_grad_()
+    nll = sequence_nll(leaf, Y)
+    value = dpo(nll, REF, nll, REF)
+    assert value.tolist() == pytest.approx([20 * math.log(2)] * 2, abs=TEN_DIGITS)
+    assert same(gradient(value, leaf), torch.zeros_like(Z))
+
+
+def test_only_the_model_learns():
+    """Identity 12: the reference gets no gradient, and no byte of it changes in a step."""
+    features = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    model, reference = torch.nn.Linear(5, 4), torch.nn.Linear(5, 4)
+    before = [weight.detach().clone() for weight in reference.parameters()]
+    optimizer = torch.optim.AdamW([*model.parameters(), *reference.parameters()], lr=0.1, weight_decay=0)
+    z, ref = model(features), reference(features)
+    nll, ref_nll = sequence_nll(z, Y), sequence_nll(ref, Y)
+    loss = npo(nll, ref_nll) + dpo(nll, ref_nll, nll.flip(0), ref_nll.flip(0)) + kl(ref, z, Y).sum(1)
+    (loss + rmu(z, ref, valid(Y))).sum().backward()
+    optimizer.step()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in model.parameters())
+    assert all(weight.grad is None for weight in reference.parameters())
+    assert all(torch.equal(old, new) for old, new in zip(before, reference.parameters(), strict=True))
