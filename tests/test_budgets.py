@@ -25,11 +25,11 @@ PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "mars
 
 # A file or folder may import its own row and the rows above it. What is in no row is refused: say where it belongs.
 ORDER = [
-    {"errors"},
+    {"errors", "findings"},
     {"registry"},
     {"losses", "scoring", "score", "data", "request"},
     {"models"},
-    {"train", "checkpoint", "distributed", "tracking", "evidence"},
+    {"train", "checkpoint", "distributed", "tracking", "evidence", "task"},
     {"descent"},
     {"methods", "metrics", "attacks"},
     {"benchmarks", "worlds"},

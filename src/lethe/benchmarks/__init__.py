@@ -1,0 +1,1 @@
+"""Published protocols, one file each. A benchmark function returns a `lethe.task.Task`."""

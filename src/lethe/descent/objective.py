@@ -1,0 +1,141 @@
+"""The @objective decorator: a pure loss becomes a method with every composable axis as an option.
+
+An objective file says only what is particular to it: which terms are minimised. The decorator adds the other three
+axes (retain term, where, step rule) and the recipe to its signature, and runs the one training loop.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+from lethe import registry
+from lethe.descent import retain as retain_terms
+from lethe.descent import steps, where
+from lethe.errors import InputError
+from lethe.models.base import Model
+from lethe.registry import bind, did_you_mean, parse_call
+from lethe.request import Request
+from lethe.train import Recipe, StepRule, Term, train
+
+Retain = Literal["none", "nll", "kl"]
+AXES_HELP = """
+    retain: Retain term added to the objective: none, nll (training loss), kl (to the original model).
+    retain_weight: Weight of the retain term.
+    where: Weights that may move: all, layers:match=REGEX, lora:rank=8,alpha=16, saliency:keep=0.5.
+    step: Step rule: plain, or sam:rho=0.01 (flat minima of the forget term).
+    folder: Where checkpoints and the training log go; none keeps neither.
+"""
+
+
+def objective(
+    *,
+    families: Iterable[str] = (),
+    needs: Iterable[str] = ("loss",),
+    intent: registry.Intent = "removal",
+    level: registry.Level = "parameter",
+    paper: str = "",
+    requires: Iterable[str] = (),
+    retain: Retain | None = "nll",
+    **defaults: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Model]]:
+    """Turn `function(model, request, *, own options) -> Term | list[Term]` into a method.
+
+    The function receives the copy that will be trained. `retain` is the default of the retain axis, None for objectives
+    that bring their own retain terms (the axis is then not offered). `defaults` replace the recipe's.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Model]:
+        signature = _signature(function, retain, defaults)
+
+        @functools.wraps(function)
+        def run(model: Model, request: Request, **given: Any) -> Model:
+            settings = {name: p.default for name, p in signature.parameters.items() if p.default is not p.empty}
+            unknown = set(given) - set(settings)
+            if unknown:
+                name = sorted(unknown)[0]
+                raise InputError(f"{function.__name__} has no option {name!r}{did_you_mean(name, settings)}.")
+            return _descend(function, model, request, {**settings, **given})
+
+        run.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+        run.__doc__ = _docstring(function, retain)
+        run.__wrapped__ = function
+        attach = registry.method(
+            families=families, needs=needs, intent=intent, level=level, paper=paper,
+            requires={"forget", *requires},
+        )  # fmt: skip
+        return attach(run)
+
+    return decorate
+
+
+def _descend(function: Callable[..., Any], model: Model, request: Request, options: Mapping[str, Any]) -> Model:
+    options = dict(options)
+    folder: Path | None = options.pop("folder")
+    selector, rule = options.pop("where"), options.pop("step")
+    retain, weight = options.pop("retain", "none"), options.pop("retain_weight", 1.0)
+    recipe_names = {field.name for field in fields(Recipe)}
+    recipe_options = {name: options.pop(name) for name in list(options) if name in recipe_names}
+    if recipe_options["seed"] is None:
+        recipe_options["seed"] = request.seed
+    unlearned = model.copy()
+    terms = function(unlearned, request, **options)
+    terms = [terms] if isinstance(terms, Term) else list(terms)
+    if retain != "none":
+        if not request.retain:
+            raise InputError(f"{function.__name__} with retain={retain} needs retain records; give some or retain=none.")
+        terms.append(retain_terms.TERMS[retain](unlearned, request, weight))
+    step_rule = _step_rule(rule, terms, function.__name__)
+    name, given = parse_call(selector)
+    choice = _chosen("where", name, where.CHOICES)
+    selection = choice(unlearned, request, **bind(choice, given, what=f"where={name}"))
+    train(unlearned, terms, Recipe(**recipe_options), selection=selection, step_rule=step_rule, folder=folder)
+    selection.finish()
+    return unlearned
+
+
+def _step_rule(text: str, terms: list[Term], who: str) -> StepRule:
+    name, given = parse_call(text)
+    make = _chosen("step", name, steps.RULES)
+    if name != "plain" and not any(term.role == "forget" for term in terms):
+        raise InputError(f"step={name} acts on the forget term, and {who} has none; use step=plain.")
+    return make(**bind(make, given, what=f"step={name}"))
+
+
+def _chosen(axis: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    if name not in known:
+        raise InputError(f"{axis}={name} does not exist{did_you_mean(name, known)}; one of {', '.join(known)}.")
+    return known[name]
+
+
+def _signature(function: Callable[..., Any], retain: Retain | None, defaults: Mapping[str, Any]) -> inspect.Signature:
+    own = list(inspect.signature(function, eval_str=True).parameters.values())
+    axes: dict[str, tuple[Any, Any]] = {}
+    if retain is not None:
+        axes |= {"retain": (Retain, retain), "retain_weight": (float, defaults.get("retain_weight", 1.0))}
+    axes |= {"where": (str, defaults.get("where", "all")), "step": (str, defaults.get("step", "plain"))}
+    recipe = inspect.signature(Recipe, eval_str=True).parameters
+    axes |= {name: (p.annotation, defaults.get(name, p.default)) for name, p in recipe.items()}
+    axes["seed"] = (int | None, None)
+    axes["folder"] = (Path | None, None)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in axes.items()
+    ]
+    return inspect.Signature([*own, *added], return_annotation=Model)
+
+
+def _docstring(function: Callable[..., Any], retain: Retain | None) -> str:
+    own = inspect.getdoc(function) or ""
+    recipe_help = registry.argument_help(inspect.getdoc(Recipe) or "")
+    lines = [line for line in AXES_HELP.strip("\n").splitlines() if retain is not None or "retain" not in line.split(":")[0]]
+    lines += [f"    {name}: {text}" for name, text in recipe_help.items()]
+    head, marker, tail = own.partition("Args:\n")
+    if not marker:
+        return f"{own}\n\nArgs:\n" + "\n".join(lines)
+    arguments, gap, rest = tail.partition("\n\n")
+    return f"{head}Args:\n{arguments}\n" + "\n".join(lines) + (gap + rest)

@@ -1,0 +1,243 @@
+"""What was observed of one model on a set of probes: one pass per distinct text, one generation per distinct prompt.
+
+Metrics are pure functions of `Evidence`; nothing asks the model twice. Observations are cached on disk under the hash
+of the model's weights, of the probes and of the specification.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lethe.data.atomic import folder as atomic_folder
+from lethe.models.base import IGNORED, Batch, Model
+from lethe.request import Record, content_hash
+
+Probes = Mapping[str, Sequence[Record]]
+TOKEN_FIELDS = ("logp", "hit", "mean", "std", "rank")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What to observe.
+
+    Args:
+        max_new_tokens: Longest generation, tokens.
+        generate: Sets whose questions are answered by greedy decoding; "*" stands for all.
+        distributions: Sets whose answer distributions are kept whole (for the distance to a control).
+        rows: Most records per set of which the distribution is kept.
+    """
+
+    max_new_tokens: int = 48
+    generate: tuple[str, ...] = ("*",)
+    distributions: tuple[str, ...] = ("forget", "retain")
+    rows: int = 300
+
+
+@dataclass
+class Evidence:
+    """Everything observed of one model.
+
+    Token arrays are flat over the distinct texts; `offsets` (N + 1) cuts them. `index[set][role]` holds, per record, the
+    numbers of its texts: (N,) for the answer and its paraphrase, (N, K) for K perturbed answers.
+    """
+
+    family: str
+    model: str
+    probes: str
+    offsets: np.ndarray
+    tokens: dict[str, np.ndarray]  # logp, hit, mean and std of log p under the model, rank of the true token
+    index: dict[str, dict[str, np.ndarray]]
+    records: dict[str, list[dict[str, Any]]]  # the scalar and text fields of every probe record
+    generations: dict[str, list[str]]
+    distributions: dict[int, np.ndarray] = field(default_factory=dict)  # text number -> (n, V) log-probabilities
+    passes: dict[str, int] = field(default_factory=dict)
+
+    def sets(self) -> list[str]:
+        """Names of the probe sets."""
+        return list(self.index)
+
+    def has(self, name: str, role: str = "answer") -> bool:
+        """Whether a set was observed in that role."""
+        return role in self.index.get(name, {})
+
+    def per_token(self, name: str, role: str = "answer", what: str = "logp") -> list[np.ndarray]:
+        """One array (n_i,) per record of a token quantity: logp, hit, mean, std or rank."""
+        values = self.tokens[what]
+        return [values[self.offsets[i] : self.offsets[i + 1]] for i in self.index[name][role]]
+
+    def nll(self, name: str, role: str = "answer") -> np.ndarray:
+        """Mean negative log-likelihood per token in nats, (N,) or (N, K)."""
+        sums = np.add.reduceat(self.tokens["logp"].astype(np.float64), self.offsets[:-1])
+        return (-sums / np.diff(self.offsets))[self.index[name][role]]
+
+    def sizes(self, name: str, role: str = "answer") -> np.ndarray:
+        """Number of scored tokens, (N,) or (N, K)."""
+        return np.diff(self.offsets)[self.index[name][role]]
+
+    def distribution(self, name: str) -> list[np.ndarray]:
+        """Log-probabilities (n_i, V) of the answers whose distribution was kept, in the order of the records."""
+        return [self.distributions[i] for i in self.index[name]["answer"] if i in self.distributions]
+
+    def generated(self, name: str) -> list[str]:
+        """Greedy answers (empty list where none were asked for)."""
+        return self.generations.get(name, [])
+
+    def column(self, name: str, key: str) -> list[Any]:
+        """One field of the probe records."""
+        return [record.get(key) for record in self.records[name]]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the evidence as safetensors and JSON, whole or not at all."""
+        from safetensors.numpy import save_file
+
+        arrays = {"offsets": self.offsets, **{f"tokens.{k}": v for k, v in self.tokens.items()}}
+        arrays |= {f"index.{s}.{r}": v for s, roles in self.index.items() for r, v in roles.items()}
+        arrays |= {f"distribution.{i}": v for i, v in self.distributions.items()}
+        meta = {k: getattr(self, k) for k in ("family", "model", "probes", "records", "generations", "passes")}
+        with atomic_folder(folder) as temporary:
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary / "evidence.safetensors")
+            (temporary / "evidence.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evidence:
+        """Read what `save` wrote."""
+        from safetensors.numpy import load_file
+
+        arrays = load_file(Path(folder) / "evidence.safetensors")
+        meta = json.loads((Path(folder) / "evidence.json").read_text(encoding="utf-8"))
+        index: dict[str, dict[str, np.ndarray]] = {}
+        for key, value in arrays.items():
+            if key.startswith("index."):
+                name, role = key[len("index.") :].rsplit(".", 1)
+                index.setdefault(name, {})[role] = value
+        tokens = {k: arrays[f"tokens.{k}"] for k in TOKEN_FIELDS}
+        kept = {int(k.split(".")[1]): v for k, v in arrays.items() if k.startswith("distribution.")}
+        # The order of the sets is that of the records (a JSON object keeps it).
+        return cls(
+            offsets=arrays["offsets"], tokens=tokens, distributions=kept,
+            index={name: index[name] for name in meta["records"]}, **meta,
+        )  # fmt: skip
+
+
+def observe(
+    model: Model, probes: Probes, spec: Spec | None = None, *, cache: str | Path | None = None, batch_size: int = 64
+) -> Evidence:
+    """Look at a model once.
+
+    Args:
+        model: The model; it is not changed.
+        probes: Set name -> records.
+        spec: What to observe.
+        cache: Folder of the evidence cache; None caches nothing.
+        batch_size: Texts per forward pass.
+    """
+    spec = spec or Spec()
+    fingerprint = content_hash({name: list(records) for name, records in probes.items()})
+    key = hashlib.sha256(f"{model.fingerprint()}{fingerprint}{json.dumps(asdict(spec))}".encode()).hexdigest()[:32]
+    stored = Path(cache) / key if cache is not None else None
+    if stored is not None and stored.is_dir():
+        return Evidence.load(stored)
+    evidence = _look(model, probes, fingerprint, spec, batch_size)
+    if stored is not None:
+        evidence.save(stored)
+    return evidence
+
+
+def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size: int) -> Evidence:
+    texts: dict[str, tuple[int, Record]] = {}
+    index = {name: _index(records, texts) for name, records in probes.items()}
+    keep = {int(i) for name in spec.distributions if name in index for i in index[name]["answer"][: spec.rows]}
+    examples = model.encode([record for _, record in texts.values()])
+    excluded = _excluded(model, probes)
+    found: list[dict[str, np.ndarray]] = [{}] * len(examples)
+    distributions: dict[int, np.ndarray] = {}
+    with model.evaluating():
+        for batch in model.batches(examples, batch_size):
+            for row, values, logp in _tokens(model, batch, excluded):
+                found[row] = values
+                if row in keep:
+                    distributions[row] = logp
+    offsets = np.cumsum([0, *(len(values["logp"]) for values in found)])
+    tokens = {name: np.concatenate([values[name] for values in found]) for name in TOKEN_FIELDS}
+    generations, prompts = _generate(model, probes, spec)
+    return Evidence(
+        family=model.family, model=model.fingerprint(), probes=fingerprint, offsets=offsets, tokens=tokens,
+        index=index, records={name: [_plain(r) for r in records] for name, records in probes.items()},
+        generations=generations, distributions=distributions, passes={"texts": len(examples), "prompts": prompts},
+    )  # fmt: skip
+
+
+def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> dict[str, np.ndarray]:
+    def number(record: Record) -> int:
+        key = content_hash({k: v for k, v in record.items() if k in ("question", "answer", "text")} or record)
+        return texts.setdefault(key, (len(texts), record))[0]
+
+    roles = {"answer": np.array([number(record) for record in records])}
+    if records and all("paraphrased_answer" in record for record in records):
+        roles["paraphrase"] = np.array([number({**r, "answer": r["paraphrased_answer"]}) for r in records])
+    if records and all("perturbed_answer" in record for record in records):
+        rows = [[number({**r, "answer": wrong}) for wrong in r["perturbed_answer"]] for r in records]
+        width = min(len(row) for row in rows)
+        roles["perturbed"] = np.array([row[:width] for row in rows])
+    return roles
+
+
+def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> list[tuple[int, dict, np.ndarray]]:
+    logits = model.logits(batch).float()
+    logp_all = logits.log_softmax(-1)  # (B, T, V)
+    p = logp_all.exp()
+    mean = (p * logp_all).sum(-1)
+    std = ((p * logp_all.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
+    labels = batch.labels.clamp(min=0)
+    logp = logp_all.gather(-1, labels[..., None]).squeeze(-1)
+    better = logits > logits.gather(-1, labels[..., None])
+    out = []
+    for row, number in enumerate(batch.index.tolist()):
+        scored = batch.labels[row] != IGNORED
+        if excluded:
+            better[row, :, excluded.get(int(batch.inputs["users"][row]), [])] = False
+        rank = better[row].sum(-1)
+        values = {
+            "logp": logp[row][scored].cpu().numpy(),
+            "hit": (rank[scored] == 0).cpu().numpy(),
+            "mean": mean[row][scored].cpu().numpy(),
+            "std": std[row][scored].cpu().numpy(),
+            "rank": rank[scored].to(torch.int32).cpu().numpy(),
+        }
+        out.append((number, values, logp_all[row][scored].cpu().numpy()))
+    return out
+
+
+def _excluded(model: Model, probes: Probes) -> dict[int, list[int]]:
+    """Items left out of each user's ranking: those of the retain set, the same for every model that is compared."""
+    excluded: dict[int, list[int]] = {}
+    if model.family == "recommender":
+        for record in probes.get("retain", ()):
+            excluded.setdefault(int(record["user"]), []).append(int(record["item"]))
+    return excluded
+
+
+def _generate(model: Model, probes: Probes, spec: Spec) -> tuple[dict[str, list[str]], int]:
+    if "generate" not in model.abilities:
+        return {}, 0
+    asked = {
+        name: [model.prompt(record["question"]) for record in records]  # pyright: ignore[reportAttributeAccessIssue]
+        for name, records in probes.items()
+        if ("*" in spec.generate or name in spec.generate) and all("question" in record for record in records)
+    }
+    distinct = list(dict.fromkeys(prompt for prompts in asked.values() for prompt in prompts))
+    answers = dict(zip(distinct, model.generate(distinct, spec.max_new_tokens), strict=True))  # pyright: ignore
+    return {name: [answers[prompt] for prompt in prompts] for name, prompts in asked.items()}, len(distinct)
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """The part of a record that a metric may need: no arrays."""
+    return {k: v for k, v in record.items() if isinstance(v, str | int | float | list)}

@@ -1,0 +1,57 @@
+"""One wrapper per family around the ecosystem's own classes; `load` finds the right one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lethe.errors import InputError
+from lethe.models.base import Model
+from lethe.registry import did_you_mean
+
+FAMILIES = ("language", "classifier", "recommender")
+
+
+def load(source: str | Path, *, family: str | None = None, trust_remote_code: bool = False) -> Model:
+    """A model from a folder or hub id, in the wrapper of its family.
+
+    Args:
+        source: Folder, or hub id.
+        family: language, classifier or recommender; read from the folder's config.json where not given.
+        trust_remote_code: Run code that comes with the model. Off by default.
+
+    Raises:
+        InputError: If the family is unknown or the model cannot be loaded.
+    """
+    chosen = family or family_of(source)
+    if chosen not in FAMILIES:
+        raise InputError(f"Unknown family {chosen!r}{did_you_mean(chosen, FAMILIES)}; one of {', '.join(FAMILIES)}.")
+    if chosen == "language":
+        from lethe.models.language import LanguageModel as Wrapper
+    elif chosen == "classifier":
+        from lethe.models.classifier import Classifier as Wrapper
+    else:
+        from lethe.models.recommender import Recommender as Wrapper
+    return Wrapper.load(source, trust_remote_code=trust_remote_code)
+
+
+def family_of(source: str | Path) -> str:
+    """The family that a folder's config.json tells; a hub id counts as a language model.
+
+    Raises:
+        InputError: If the folder holds no readable config.json.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        if folder.is_absolute() or str(source).startswith("."):
+            raise InputError(f"There is no model folder {source}.")
+        return "language"
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no readable config.json ({error}); a model folder has one.") from error
+    if config.get("lethe_architecture") == "LightGCN":
+        return "recommender"
+    if "lethe_architecture" in config:
+        return "classifier"
+    return "classifier" if any("ImageClassification" in name for name in config.get("architectures") or ()) else "language"

@@ -1,0 +1,174 @@
+"""What every family's model can be asked, in one vocabulary.
+
+An output is always a sequence of categorical distributions: a language model scores the tokens of an answer, a
+classifier is the case of one token out of `classes`, a recommender that of one item out of the catalogue. Losses,
+membership scores and the distance to the control are therefore written once.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from lethe.errors import InputError
+from lethe.losses.tokens import sequence_nll
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Example:
+    """One record made ready for its model: tensors without a batch dimension."""
+
+    inputs: Mapping[str, Any]
+    size: int  # number of scored tokens
+    length: int = 1  # cost of a forward pass, for length-bucketed batches
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples stacked for one forward pass.
+
+    `index` (B,) is the position of each example in the list it was encoded from, so that values computed once per
+    example (reference log-probabilities) can be looked up. `labels` (B, T) hold -100 where nothing is scored.
+    """
+
+    index: Tensor
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        moved = {name: value.to(device) for name, value in self.inputs.items()}
+        return Batch(self.index.to(device), moved, self.labels.to(device))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+class Model(ABC):
+    """A thin wrapper around the ecosystem's own module. Subclasses: one per family."""
+
+    family: ClassVar[str]
+    abilities: ClassVar[frozenset[str]]
+    loss_kind: ClassVar[str] = "nats"  # "nats" (exact), "bound" or "ranking"
+    record_fields: ClassVar[tuple[str, ...]]
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    @abstractmethod
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
+        """Records as examples; text is tokenised here, once."""
+
+    @abstractmethod
+    def collate(
+        self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None
+    ) -> Batch:
+        """Examples as one batch; `rng` drives whatever the family must sample (negatives)."""
+
+    @abstractmethod
+    def logits(self, batch: Batch) -> Tensor:
+        """Scores (B, T, V), aligned with the labels: position t predicts `batch.labels[:, t]`."""
+
+    @abstractmethod
+    def save(self, folder: str | Path) -> Path:
+        """Write an ordinary folder of the ecosystem (safetensors), whole or not at all."""
+
+    @abstractmethod
+    def fresh(self, seed: int) -> Self:
+        """The same architecture with newly drawn weights."""
+
+    def without(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Take records out of whatever the model stores beside its weights (a recommender's graph); nothing here."""
+        return
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Per-example loss (B,), summed over the scored tokens, in nats unless `loss_kind` says otherwise."""
+        return sequence_nll(self.logits(batch), batch.labels)
+
+    def sizes(self, batch: Batch) -> Tensor:
+        """Number of scored tokens (B,)."""
+        return (batch.labels != IGNORED).sum(-1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    def batches(self, examples: Sequence[Example], size: int = 64) -> Iterator[Batch]:
+        """All examples in batches of similar length, on the model's device; `Batch.index` tells the order."""
+        order = sorted(range(len(examples)), key=lambda i: examples[i].length)
+        for start in range(0, len(order), size):
+            index = order[start : start + size]
+            rng = torch.Generator().manual_seed(start)
+            yield self.collate([examples[i] for i in index], index, rng).to(self.device)
+
+    def copy(self) -> Self:
+        """An independent model with equal weights; tokenizers and other frozen parts are shared."""
+        twin = copy.copy(self)
+        twin.module = copy.deepcopy(self.module)
+        return twin
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every weight and buffer with its name, type and shape."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[Self]:
+        """Eval mode without gradients; the former mode is restored."""
+        training = self.module.training
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                yield self
+        finally:
+            self.module.train(training)
+
+    def require(self, needs: frozenset[str], who: str) -> None:
+        """Refuse, before any compute, what this family cannot do.
+
+        Raises:
+            InputError: Naming the abilities that are missing.
+        """
+        if missing := needs - self.abilities:
+            raise InputError(
+                f"{who} needs {', '.join(sorted(missing))}, which a {self.family} model does not offer; "
+                f"it offers {', '.join(sorted(self.abilities))}."
+            )
+
+
+def check_weights(module: nn.Module, where: str) -> None:
+    """Refuse weights that are not finite.
+
+    Raises:
+        InputError: Naming the first tensor that holds NaN or infinity.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{where}: tensor {name!r} holds NaN or infinite weights; use an intact checkpoint.")
+
+
+def per_example(model: Model, examples: Sequence[Example], size: int = 64) -> Tensor:
+    """`model.loss` of every example, once, without gradient: (N,) float32 on the CPU, in the order of the examples.
+
+    Objectives that compare with the model before unlearning call this once and then hold one model in memory.
+    """
+    values = torch.zeros(len(examples))
+    with model.evaluating():
+        for batch in model.batches(examples, size):
+            values[batch.index.cpu()] = model.loss(batch).float().cpu()
+    return values

@@ -1,0 +1,235 @@
+"""Causal language models: any `AutoModelForCausalLM` folder."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from lethe.data.atomic import folder as atomic_folder
+from lethe.errors import InputError
+from lethe.models.base import IGNORED, Batch, Example, Model, check_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PROMPT = "Question: {question}\nAnswer:"  # TOFU's template for models without a chat format
+
+
+class LanguageModel(Model):
+    """A causal language model with its tokenizer.
+
+    Records are `{"question", "answer"}` (loss on the answer tokens and one end-of-sequence token) or `{"text"}`
+    (loss on every token that has a predecessor). A chat template, where the tokenizer has one, is used for questions.
+    """
+
+    family: ClassVar[str] = "language"
+    abilities: ClassVar[frozenset[str]] = frozenset({"loss", "logits", "hidden", "generate"})
+    record_fields: ClassVar[tuple[str, ...]] = ("question", "answer")
+
+    def __init__(self, module: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int = 0) -> None:
+        super().__init__(module)
+        self.tokenizer = tokenizer
+        config: Any = module.config
+        context = getattr(config, "max_position_embeddings", None) or 2048
+        self.max_length = min(max_length or 512, context)
+        rows = module.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportCallIssue]
+        if len(tokenizer) > rows:
+            raise InputError(
+                f"The tokenizer knows {len(tokenizer)} tokens but the model embeds only {rows}; "
+                "load the tokenizer that belongs to this model."
+            )
+        # A pad token equal to EOS is safe here: labels and masks come from lengths, never from token ids.
+        eos = tokenizer.eos_token_id
+        self.eos = int(eos) if eos is not None else None  # pyright: ignore[reportArgumentType]
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.eos
+        self.pad = int(pad) if pad is not None else 0  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def load(cls, source: str | Path, *, trust_remote_code: bool = False, max_length: int = 0) -> Self:
+        """A Hugging Face folder or hub id, float32, safetensors only.
+
+        Raises:
+            InputError: If there is no such model, its weights are pickled, not finite or do not fit its tokenizer.
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder = Path(source)
+        if folder.is_dir() and not list(folder.glob("*.safetensors")):
+            pickled = [*folder.glob("*.bin"), *folder.glob("*.pt")]
+            raise InputError(
+                f"{folder} holds {f'pickled weights ({pickled[0].name})' if pickled else 'no weights'}; "
+                "Lethe reads safetensors only: convert the checkpoint first."
+            )
+        options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
+            module = AutoModelForCausalLM.from_pretrained(
+                str(source), use_safetensors=True, dtype=torch.float32, **options
+            )
+        except Exception as error:  # transformers and safetensors raise many kinds for a folder that is not a model
+            raise InputError(f"{source} is not a loadable causal language model: {_first_line(error)}") from error
+        check_weights(module, str(source))
+        return cls(module, tokenizer, max_length)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write an ordinary Hugging Face folder."""
+        module: Any = self.module
+        with atomic_folder(folder) as temporary:
+            module.save_pretrained(temporary, safe_serialization=True)
+            self.tokenizer.save_pretrained(temporary)
+        return Path(folder)
+
+    def fresh(self, seed: int) -> Self:
+        """The same architecture with newly drawn weights."""
+        from transformers import AutoModelForCausalLM
+
+        twin = copy.copy(self)
+        config: Any = self.module.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            twin.module = AutoModelForCausalLM.from_config(config).to(self.device, torch.float32)
+        return twin
+
+    def prompt(self, question: str) -> str:
+        """The text before the answer."""
+        if getattr(self.tokenizer, "chat_template", None):
+            turns = [{"role": "user", "content": question}]
+            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return PROMPT.format(question=question)
+
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
+        """Token ids and shifted labels of every record.
+
+        Raises:
+            InputError: If a record lacks its fields, or a prompt leaves no room for one answer token.
+        """
+        return [self._encode(record, row) for row, record in enumerate(records)]
+
+    def _encode(self, record: Mapping[str, Any], row: int) -> Example:
+        where = f"record {record.get('id', row)!r}"
+        if "text" in record:
+            ids, labels = self._ids(record["text"]), None
+        elif "question" in record and "answer" in record:
+            ids, labels = self._encode_answer(self.prompt(record["question"]), record["answer"], where)
+        else:
+            raise InputError(f"{where} has fields {sorted(record)}; a language model needs question and answer, or text.")
+        labels = list(ids) if labels is None else labels
+        if len(ids) > self.max_length:
+            ids, labels = ids[: self.max_length], labels[: self.max_length]
+        labels = labels[1:]  # the causal shift: position t predicts token t + 1
+        size = sum(label != IGNORED for label in labels)
+        if size == 0:
+            raise InputError(
+                f"{where}: the prompt fills the model's context of {self.max_length} tokens and leaves no answer token; "
+                "shorten the question or load a model with a longer context."
+            )
+        return Example({"input_ids": ids, "labels": labels}, size, len(ids))
+
+    def _ids(self, text: str, special: bool = True) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])  # pyright: ignore[reportArgumentType]
+
+    def _encode_answer(self, prompt: str, answer: str, where: str) -> tuple[list[int], list[int]]:
+        if not answer.strip():
+            raise InputError(f"{where}: the answer is empty; remove the record or give it an answer.")
+        chat = bool(getattr(self.tokenizer, "chat_template", None))
+        joint = prompt + (answer if chat else " " + answer)
+        if not self.tokenizer.is_fast:
+            start = self._ids(prompt, not chat)
+            ids = start + self._ids(joint[len(prompt) :], False)
+            first = len(start)
+        else:
+            # Offsets into the joint text find the boundary; tokenising the prompt alone can be off by one.
+            encoded = self.tokenizer(joint, add_special_tokens=not chat, return_offsets_mapping=True)
+            offsets: Any = encoded["offset_mapping"]
+            ids: list[int] = list(encoded["input_ids"])  # pyright: ignore[reportArgumentType]
+            first = next((t for t, (_, end) in enumerate(offsets) if end > len(prompt)), len(ids))
+        if self.eos is not None and (not ids or ids[-1] != self.eos):
+            ids = [*ids, self.eos]
+        return ids, [IGNORED] * first + ids[first:]
+
+    def collate(
+        self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None
+    ) -> Batch:
+        """Right-padded batch; padding is masked and never scored."""
+        width = max(example.length for example in examples)
+        ids = torch.full((len(examples), width), self.pad)
+        attention = torch.zeros((len(examples), width), dtype=torch.long)
+        labels = torch.full((len(examples), width - 1), IGNORED)
+        for row, example in enumerate(examples):
+            ids[row, : example.length] = torch.tensor(example.inputs["input_ids"])
+            attention[row, : example.length] = 1
+            labels[row, : example.length - 1] = torch.tensor(example.inputs["labels"])
+        return Batch(torch.tensor(index), {"input_ids": ids, "attention_mask": attention}, labels)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(B, T, V): position t scores the token that `labels[:, t]` names."""
+        return self.module(**batch.inputs, use_cache=False).logits[:, :-1]
+
+    def blocks(self) -> nn.ModuleList:
+        """The decoder blocks, whatever the architecture calls them.
+
+        Raises:
+            InputError: If no module list has as many entries as the configuration has layers.
+        """
+        config: Any = self.module.config
+        for _, module in self.module.named_modules():
+            if isinstance(module, nn.ModuleList) and len(module) == config.num_hidden_layers:
+                return module
+        raise InputError(f"{type(self.module).__name__} has no list of {config.num_hidden_layers} decoder blocks.")
+
+    def hidden(self, batch: Batch, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Outputs (B, T, D) of the named decoder blocks (negative counts from the end), aligned with the labels."""
+        blocks, found, hooks = self.blocks(), {}, []
+        for layer in layers:
+
+            def keep(_: nn.Module, __: Any, output: Any, layer: int = layer) -> None:
+                found[layer] = (output[0] if isinstance(output, tuple) else output)[:, :-1]
+
+            hooks.append(blocks[layer].register_forward_hook(keep))
+        try:
+            self.module(**batch.inputs, use_cache=False)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, batch_size: int = 64) -> list[str]:
+        """Greedy continuations, decoded without special tokens; prompts of similar length share a batch."""
+        encoded = [self._ids(prompt, not getattr(self.tokenizer, "chat_template", None)) for prompt in prompts]
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+        texts = [""] * len(prompts)
+        with self.evaluating():
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                width = max(len(encoded[i]) for i in rows)
+                ids = torch.tensor([[self.pad] * (width - len(encoded[i])) + encoded[i] for i in rows])
+                mask = torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in rows])
+                module: Any = self.module
+                output = module.generate(
+                    input_ids=ids.to(self.device),
+                    attention_mask=mask.to(self.device),
+                    max_new_tokens=max_new_tokens,
+                    do_sample=False,
+                    num_beams=1,
+                    temperature=None,
+                    top_p=None,
+                    top_k=None,
+                    pad_token_id=self.pad,
+                    eos_token_id=self.eos,
+                )
+                decoded = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+                for row, text in zip(rows, decoded, strict=True):
+                    texts[row] = text.strip()
+        return texts
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"a JSON file in it is damaged ({error})."
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,172 @@
+"""The small networks of the embedded worlds, and how they are stored: `config.json` beside `model.safetensors`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lethe.data.atomic import folder as atomic_folder
+from lethe.errors import InputError
+from lethe.registry import did_you_mean
+
+
+class MLP(nn.Module):
+    """Fully connected ReLU network on feature vectors (B, D)."""
+
+    def __init__(self, inputs: int, classes: int, width: int = 128, depth: int = 2) -> None:
+        super().__init__()
+        self.arguments = {"inputs": inputs, "classes": classes, "width": width, "depth": depth}
+        sizes = [inputs, *[width] * depth]
+        self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) -> (B, classes)."""
+        for layer in self.hidden_layers:
+            x = F.relu(layer(x))
+        return self.head(x)
+
+
+class SmallCNN(nn.Module):
+    """Convolutions with stride 2 and a linear head, on images (B, C, H, W)."""
+
+    def __init__(self, channels: int, classes: int, size: int, width: int = 16) -> None:
+        super().__init__()
+        self.arguments = {"channels": channels, "classes": classes, "size": size, "width": width}
+        widths = [channels, width, 2 * width, 4 * width]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        side = size
+        for _ in self.convolutions:
+            side = (side + 1) // 2
+        self.project = nn.Linear(widths[-1] * side * side, 128)
+        self.head = nn.Linear(128, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, classes)."""
+        for layer in self.convolutions:
+            x = F.relu(layer(x))
+        return self.head(F.relu(self.project(x.flatten(1))))
+
+
+class LightGCN(nn.Module):
+    """LightGCN (arXiv 2002.02126): embeddings averaged over propagation steps on the user-item graph.
+
+    With `layers=0` it is matrix factorisation.
+    """
+
+    edges: Tensor
+    adjacency: Tensor
+
+    def __init__(self, users: int, items: int, dim: int = 32, layers: int = 2, edge_count: int = 0) -> None:
+        super().__init__()
+        self.users, self.items, self.dim, self.layers = users, items, dim, layers
+        self.user_table = nn.Embedding(users, dim)
+        self.item_table = nn.Embedding(items, dim)
+        for table in (self.user_table, self.item_table):
+            nn.init.normal_(table.weight, std=0.1)
+        self.register_buffer("edges", torch.zeros((2, edge_count), dtype=torch.long))
+        self.register_buffer("adjacency", torch.zeros((users, items)), persistent=False)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What rebuilds this architecture."""
+        return {"users": self.users, "items": self.items, "dim": self.dim, "layers": self.layers,
+                "edge_count": self.edges.shape[1]}  # fmt: skip
+
+    def set_edges(self, edges: Tensor) -> None:
+        """Make these interactions (2, E) the graph, with the symmetric normalisation 1 / sqrt(deg u deg i)."""
+        self.edges = edges.clone()
+        seen = torch.zeros((self.users, self.items), device=edges.device)
+        seen[edges[0], edges[1]] = 1.0
+        degrees = seen.sum(1, keepdim=True).clamp(min=1).sqrt() * seen.sum(0, keepdim=True).clamp(min=1).sqrt()
+        self.adjacency = seen / degrees
+
+    def seen(self) -> Tensor:
+        """Which items each user has interacted with, (U, I) bool."""
+        return self.adjacency > 0
+
+    def embed(self) -> tuple[Tensor, Tensor]:
+        """Final embeddings of all users (U, D) and items (I, D)."""
+        user, item = self.user_table.weight, self.item_table.weight
+        users, items = user, item
+        for _ in range(self.layers):
+            user, item = self.adjacency @ item, self.adjacency.T @ user
+            users, items = users + user, items + item
+        return users / (self.layers + 1), items / (self.layers + 1)
+
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"MLP": MLP, "SmallCNN": SmallCNN, "LightGCN": LightGCN}
+
+
+def is_net(folder: str | Path) -> bool:
+    """Whether the folder holds one of these networks."""
+    config = Path(folder) / "config.json"
+    return config.is_file() and "lethe_architecture" in config.read_text(encoding="utf-8")
+
+
+def save(module: nn.Module, folder: str | Path) -> Path:
+    """Write `config.json` and `model.safetensors`, whole or not at all (transformers modules save themselves)."""
+    from safetensors.torch import save_file
+
+    anything: Any = module
+    with atomic_folder(folder) as temporary:
+        if hasattr(module, "save_pretrained"):
+            anything.save_pretrained(temporary, safe_serialization=True)
+        else:
+            config = {"lethe_architecture": type(module).__name__, "arguments": anything.arguments}
+            (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            tensors = {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
+            save_file(tensors, temporary / "model.safetensors")
+    return Path(folder)
+
+
+def load(folder: str | Path) -> nn.Module:
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: If the folder is not one of these, or its weights do not fit the architecture.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(folder)
+    if not is_net(path):
+        raise InputError(f"{path} holds no config.json that names a Lethe architecture.")
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        name = config["lethe_architecture"]
+        if name not in ARCHITECTURES:
+            raise InputError(f"{path}/config.json names architecture {name!r}{did_you_mean(name, ARCHITECTURES)}.")
+        module = ARCHITECTURES[name](**config["arguments"])
+        module.load_state_dict(load_file(path / "model.safetensors"))
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not a loadable model: {str(error).splitlines()[0]}") from error
+    if isinstance(module, LightGCN):
+        module.set_edges(module.edges)
+    return module
+
+
+def reset(module: nn.Module, seed: int) -> None:
+    """Draw every weight anew, at any depth (a reset of direct children alone keeps trained weights).
+
+    Raises:
+        InputError: If a layer with weights of its own offers no reset.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, child in module.named_modules():
+            if not list(child.parameters(recurse=False)):
+                continue
+            if isinstance(child, nn.Embedding) and isinstance(module, LightGCN):
+                nn.init.normal_(child.weight, std=0.1)
+            elif hasattr(child, "reset_parameters"):
+                child.reset_parameters()  # pyright: ignore[reportCallIssue]
+            else:
+                raise InputError(f"Layer {name!r} ({type(child).__name__}) cannot be drawn anew.")

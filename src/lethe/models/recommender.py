@@ -1,0 +1,117 @@
+"""Recommenders over implicit feedback: user and item embeddings, with or without a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from lethe.errors import InputError
+from lethe.losses.ranking import bpr
+from lethe.models import nets
+from lethe.models.base import Batch, Example, Model, check_weights
+
+
+class Recommender(Model):
+    """Ranks items for users. Records are interactions `{"user", "item"}` with 0-based ids.
+
+    The module offers `embed() -> (U, D), (I, D)` and carries the training interactions as the buffer `edges` (2, E):
+    they are its graph, and what negatives are drawn against. The training loss is BPR, a ranking loss in nats; `logits`
+    is the softmax over the catalogue that the scores imply.
+    """
+
+    family: ClassVar[str] = "recommender"
+    abilities: ClassVar[frozenset[str]] = frozenset({"loss", "logits", "scores"})
+    loss_kind: ClassVar[str] = "ranking"
+    record_fields: ClassVar[tuple[str, ...]] = ("user", "item")
+
+    @property
+    def net(self) -> Any:
+        """The module, for attributes that nn.Module does not declare."""
+        return self.module
+
+    @classmethod
+    def load(cls, source: str | Path, *, trust_remote_code: bool = False) -> Self:
+        """A folder that `save` wrote (no code is ever loaded from it).
+
+        Raises:
+            InputError: If it is no recommender folder, or its weights are not finite.
+        """
+        module = nets.load(source)
+        if not hasattr(module, "embed"):
+            raise InputError(f"{source} holds a {type(module).__name__}, which is not a recommender.")
+        check_weights(module, str(source))
+        return cls(module.eval())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the folder, whole or not at all."""
+        return nets.save(self.module, folder)
+
+    def fresh(self, seed: int) -> Self:
+        """The same architecture with newly drawn embeddings."""
+        twin = self.copy()
+        nets.reset(twin.module, seed)
+        return twin
+
+    def without(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Take interactions out of the graph: a deleted edge would go on carrying what it carried."""
+        gone = {(int(record["user"]), int(record["item"])) for record in records}
+        edges = self.net.edges
+        keep = torch.tensor([(int(u), int(i)) not in gone for u, i in edges.T.tolist()], dtype=torch.bool)
+        self.net.set_edges(edges[:, keep])
+
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
+        """User and item numbers.
+
+        Raises:
+            InputError: If an id is missing or lies outside the model's tables.
+        """
+        users, items = self.net.users, self.net.items
+        examples = []
+        for row, record in enumerate(records):
+            user, item = record.get("user", -1), record.get("item", -1)
+            if not (0 <= int(user) < users and 0 <= int(item) < items):
+                raise InputError(
+                    f"record {record.get('id', row)!r}: user {user}, item {item} lies outside the model's {users} users x "
+                    f"{items} items; ids are 0-based."
+                )
+            examples.append(Example({"user": int(user), "item": int(item)}, size=1))
+        return examples
+
+    def collate(
+        self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None
+    ) -> Batch:
+        """Users, items and one negative each (B,), drawn from the items that the user has not in the graph."""
+        users = torch.tensor([example.inputs["user"] for example in examples])
+        items = torch.tensor([example.inputs["item"] for example in examples])
+        negatives = self._negatives(users, items, rng or torch.Generator().manual_seed(0))
+        return Batch(torch.tensor(index), {"users": users, "items": items, "negatives": negatives}, items[:, None])
+
+    def _negatives(self, users: Tensor, items: Tensor, rng: torch.Generator) -> Tensor:
+        seen = self.net.seen()[users.to(self.device)].cpu()
+        seen[torch.arange(len(users)), items] = True
+        free = (~seen).float()
+        free[free.sum(1) == 0] = 1.0  # a user of everything: any item must do
+        return torch.multinomial(free, 1, generator=rng).squeeze(1)
+
+    def margins(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores of the batch's items and of its negatives, (B,) each."""
+        users, items = self.net.embed()
+        user = users[batch.inputs["users"]]
+        return (user * items[batch.inputs["items"]]).sum(-1), (user * items[batch.inputs["negatives"]]).sum(-1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """BPR against one sampled negative, (B,)."""
+        return bpr(*self.margins(batch))
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(B, 1, I): the user's score of every item."""
+        return self.scores(batch.inputs["users"])[:, None]
+
+    def scores(self, users: Tensor) -> Tensor:
+        """Scores (B, I) of all items for the users (B,)."""
+        user_table, item_table = self.net.embed()
+        return user_table[users] @ item_table.T

@@ -1,0 +1,250 @@
+"""Cards for everything that can be added by one file, and how a name finds its file.
+
+A method, metric, attack or benchmark is a function in a file of the same name below ``lethe.methods`` (``metrics``,
+``attacks``, ``benchmarks``), or the object of an installed package's entry point in the group of that name. The
+decorators here only attach a `Card`; nothing is imported until it is asked for. The function's signature is its
+configuration: `bind` checks and converts user input against it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from lethe.errors import InputError
+
+KINDS = ("method", "metric", "attack", "benchmark")
+Intent = Literal["removal", "suppression", "hybrid", "control"]
+Level = Literal["data", "parameter", "representation", "decoding", "input", "output", "retraining"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a registered function without calling it."""
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    families: tuple[str, ...] = ()  # empty: every family that has the abilities
+    needs: frozenset[str] = frozenset()  # abilities of the model (see `lethe.models.base.Model`)
+    intent: str = ""  # what the authors claim; what is observed stands in the audit
+    level: str = ""
+    paper: str = ""
+    requires: frozenset[str] = frozenset()  # parts of the request that may not be empty, e.g. "retain"
+    variants: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @property
+    def file(self) -> str:
+        """The file that the name resolves to."""
+        return inspect.getsourcefile(inspect.unwrap(self.function)) or ""
+
+    def options(self) -> dict[str, Option]:
+        """Every option with type, default and help, from the signature and the docstring."""
+        return options(self.function)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword option of a registered function."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+    @property
+    def type_name(self) -> str:
+        """The annotation as a person would write it."""
+        return self.type.__name__ if isinstance(self.type, type) else str(self.type).replace("typing.", "")
+
+
+def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    def decorate(
+        *,
+        families: Iterable[str] = (),
+        needs: Iterable[str] = (),
+        intent: Intent | Literal[""] = "",
+        level: Level | Literal[""] = "",
+        paper: str = "",
+        requires: Iterable[str] = (),
+        variants: Iterable[str] = (),
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def attach(function: Callable[..., Any]) -> Callable[..., Any]:
+            function.card = Card(  # pyright: ignore[reportFunctionMemberAccess]
+                kind=kind,
+                name=function.__name__,
+                function=function,
+                families=tuple(families),
+                needs=frozenset(needs),
+                intent=intent,
+                level=level,
+                paper=paper,
+                requires=frozenset(requires),
+                variants=tuple(variants),
+            )
+            return function
+
+        return attach
+
+    return decorate
+
+
+method = _decorator("method")
+metric = _decorator("metric")
+attack = _decorator("attack")
+benchmark = _decorator("benchmark")
+
+
+def names(kind: str) -> list[str]:
+    """Registered names of a kind, built in and installed, sorted; imports none of them."""
+    package = importlib.import_module(f"lethe.{kind}s")
+    built_in = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
+    return sorted(built_in | {point.name for point in entry_points(group=f"lethe.{kind}s")})
+
+
+def find(kind: str, name: str) -> Card:
+    """The card behind a name.
+
+    Raises:
+        InputError: If no file and no entry point has that name (with the nearest one that exists).
+    """
+    known = names(kind)
+    if name not in known:
+        raise InputError(f"Unknown {kind} {name!r}{did_you_mean(name, known)}; `lethe list {kind}s` shows all.")
+    for point in entry_points(group=f"lethe.{kind}s"):
+        if point.name == name:
+            return replace(_card(point.load(), kind, name, point.value), name=name)
+    module = importlib.import_module(f"lethe.{kind}s.{name}")
+    return _card(getattr(module, name, None), kind, name, module.__name__)
+
+
+def _card(function: Any, kind: str, name: str, where: str) -> Card:
+    card = getattr(function, "card", None)
+    if not isinstance(card, Card) or card.kind != kind:
+        raise InputError(f"{where} registers {name!r} as a {kind}, but holds no function decorated with @{kind}.")
+    return card
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?` or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def options(function: Callable[..., Any]) -> dict[str, Option]:
+    """Keyword options of a function: name, type, default, and the help line of its docstring's Args section."""
+    help_lines = argument_help(inspect.getdoc(function) or "")
+    found = {}
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            found[parameter.name] = Option(
+                parameter.name, parameter.annotation, parameter.default, help_lines.get(parameter.name, "")
+            )
+    return found
+
+
+def argument_help(docstring: str) -> dict[str, str]:
+    """The `Args:` section of a Google-style docstring as {name: text}."""
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.S | re.M)
+    found: dict[str, str] = {}
+    current = ""
+    for line in section.group(1).splitlines() if section else ():
+        if entry := re.match(r"\s{1,4}(\w+)(?: \([^)]*\))?: (.*)", line):
+            current = entry.group(1)
+            found[current] = entry.group(2).strip()
+        elif current:
+            found[current] = f"{found[current]} {line.strip()}".strip()
+    return found
+
+
+def bind(function: Callable[..., Any], given: Mapping[str, Any], *, what: str = "") -> dict[str, Any]:
+    """User input (strings from a command line, values from YAML) as checked keyword arguments.
+
+    Raises:
+        InputError: On an unknown option (with the nearest valid name) or a value of the wrong type.
+    """
+    known = options(function)
+    what = what or getattr(function, "__name__", "function")
+    bound = {}
+    for name, value in given.items():
+        if name not in known:
+            raise InputError(f"{what} has no option {name!r}{did_you_mean(name, known)}; it takes {', '.join(known)}.")
+        bound[name] = convert(value, known[name].type, f"option {name!r} of {what}")
+    return bound
+
+
+def convert(value: Any, kind: Any, where: str) -> Any:
+    """One value as the annotated type: bool, int, float, str, Literal, tuple[x, ...], unions of these.
+
+    Raises:
+        InputError: If the value cannot be that type without loss.
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(value, arguments, where)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise InputError(f"{where} is {value!r}{did_you_mean(str(value), map(str, arguments))}; one of {arguments}.")
+    if origin in (tuple, list):
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(convert(part, arguments[0], where) for part in parts)
+    if kind is bool:
+        lowered = str(value).lower()
+        if lowered in ("true", "1", "yes", "on", "false", "0", "no", "off"):
+            return lowered in ("true", "1", "yes", "on")
+    elif kind in (int, float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if kind is float or number == int(number):
+                return kind(number)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    elif kind is str and isinstance(value, str):
+        return value
+    elif kind not in (bool, int, float, str):
+        return value  # a rich type (a callable, an object): the function checks it
+    raise InputError(f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r}.")
+
+
+def _convert_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
+    if type(None) in kinds and (value is None or value in ("none", "null")):
+        return None
+    kinds = tuple(kind for kind in kinds if kind is not type(None))
+    for kind in kinds:
+        try:
+            return convert(value, kind, where)
+        except InputError:
+            if kind is kinds[-1]:
+                raise
+    raise InputError(f"{where} may not be {value!r}.")
+
+
+def parse_call(text: str) -> tuple[str, dict[str, str]]:
+    """`name:key=value,key=value` (the form of lm-eval's model_args) as a name and its options.
+
+    Raises:
+        InputError: If a part after the colon is not key=value.
+    """
+    name, _, rest = text.partition(":")
+    given = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InputError(f"{text!r}: {part!r} must be key=value, as in {name}:{part}=1.")
+        given[key.strip()] = value.strip()
+    return name.strip(), given

@@ -1,0 +1,108 @@
+"""The result of a run as data: what `results.json` holds and the report draws.
+
+Everything in it is a function of seeds and configuration, so two runs of one command give the same bytes; seconds and
+memory stand in `cost.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lethe.data.atomic import write_json
+from lethe.findings import Check, Point, Recovery, Verdict
+from lethe.score import Score
+
+SCHEMA = 1
+Role = Literal["target", "control", "floor", "method"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model that was looked at."""
+
+    id: str  # "npo-seed1", "target", "control-seed2", ...
+    role: Role
+    method: str  # registered name; "" for target and controls
+    seed: int
+    options: dict[str, Any]
+    model: str  # fingerprint of the weights
+    changed: int  # weights that differ from the target's
+    scores: tuple[Score, ...]
+    recoveries: tuple[Recovery, ...] = ()
+    verdict: Verdict | None = None
+    answers: tuple[str, ...] = ()  # what the model says to each forget question / label / rank, aligned with `items`
+    card: dict[str, str] = field(default_factory=dict)  # intent, level, paper, summary of the method
+
+    def score(self, name: str) -> Score | None:
+        """The score of that qualified name, or None."""
+        return next((score for score in self.scores if score.name == name), None)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a row cost: kept apart from the results because it is not reproducible."""
+
+    seconds: float
+    peak_memory_mib: float
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """All rows of one benchmark, with what is needed to read them."""
+
+    name: str
+    family: str
+    split: str
+    source: str
+    note: str
+    request: dict[str, Any]  # fingerprint, counts, intent, scope, seed
+    utility: str  # qualified name of the utility score
+    knowledge: str  # qualified name of the knowledge score on the forget set
+    distance: str  # qualified name of the distance to the control on the forget set
+    columns: tuple[str, ...]  # qualified score names in table order
+    items: tuple[dict[str, str], ...]  # id, question, truth of each forget item
+    rows: tuple[Row, ...]
+
+    def of_role(self, role: Role) -> list[Row]:
+        """Rows of one role."""
+        return [row for row in self.rows if row.role == role]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a report shows."""
+
+    title: str
+    command: str
+    benchmarks: tuple[BenchmarkResult, ...]
+    environment: dict[str, str]
+    config: dict[str, Any]
+    schema: int = SCHEMA
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `results.json`, atomically and with sorted keys; NaN becomes null."""
+        path = Path(folder) / "results.json"
+        write_json(path, asdict(self), nan="null")
+        return path
+
+
+def load_results(data: Mapping[str, Any]) -> Results:
+    """Rebuild `Results` from parsed JSON."""
+    return Results(**{**data, "benchmarks": tuple(_benchmark(entry) for entry in data["benchmarks"])})
+
+
+def _benchmark(data: Mapping[str, Any]) -> BenchmarkResult:
+    rows = tuple(_row(entry) for entry in data["rows"])
+    return BenchmarkResult(**{**data, "rows": rows, "columns": tuple(data["columns"]), "items": tuple(data["items"])})
+
+
+def _row(data: Mapping[str, Any]) -> Row:
+    verdict = data["verdict"] and Verdict(**{**data["verdict"], "checks": tuple(Check(**c) for c in data["verdict"]["checks"])})
+    recoveries = tuple(
+        Recovery(**{**entry, "points": tuple(Point(**point) for point in entry["points"])}) for entry in data["recoveries"]
+    )
+    scores = tuple(Score(**{**s, "range": tuple(s["range"]), "items": tuple(s["items"])}) for s in data["scores"])
+    return Row(**{**data, "scores": scores, "recoveries": recoveries, "verdict": verdict, "answers": tuple(data["answers"])})
