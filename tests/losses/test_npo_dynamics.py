@@ -15,8 +15,6 @@ from lethe.losses.divergence import forward_kl
 from lethe.losses.preference import npo
 from lethe.losses.tokens import sequence_nll
 
-torch.set_num_threads(1)
-
 # --- one token with probability sigmoid(z), from z = 2, rate 0.1 ------------------------------------------------------
 
 CHECKPOINTS = (10, 100, 1000, 10_000, 100_000)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from lethe.errors import InputError
@@ -25,7 +24,7 @@ def difference(end: Weights, start: Weights) -> dict[str, Tensor]:
     shared = [name for name in end if name in start and end[name].is_floating_point()]
     for name in shared:
         _check_shape(name, end[name], start[name])
-    return {name: wide(end[name]) - wide(start[name]) for name in shared}
+    return {name: wide(end[name].detach()) - wide(start[name].detach()) for name in shared}
 
 
 def shift(weights: Weights, vector: Weights, scale: float) -> dict[str, Tensor]:
@@ -40,12 +39,12 @@ def shift(weights: Weights, vector: Weights, scale: float) -> dict[str, Tensor]:
     if unknown := sorted(set(vector) - set(weights)):
         raise InputError(f"The vector holds {unknown[0]!r}, which the model lacks: both must have one architecture.")
     moved = {}
-    with torch.no_grad():
-        for name, tensor in weights.items():
-            moved[name] = tensor.detach().clone()
-            if name in vector:
-                _check_shape(name, tensor, vector[name])
-                moved[name] = (wide(tensor) + scale * vector[name].to(tensor.device)).to(tensor.dtype)
+    for name, tensor in weights.items():
+        moved[name] = tensor.detach().clone()
+        if name in vector:
+            _check_shape(name, tensor, vector[name])
+            change = scale * vector[name].to(tensor.device)
+            moved[name] = (wide(moved[name]) + change).to(tensor.dtype)
     return moved
 
 
