@@ -47,12 +47,15 @@ bench: $(STAMP)  ## speed and memory of the training loop and the evaluation sui
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/train_step.py
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/eval_suite.py
 
+# torch is held at the version the lock names (raise it there first): the newest build for this machine would bring
+# its own CUDA wheels into a file that is meant for every machine.
 lock:  ## resolve pyproject.toml afresh and rewrite requirements.lock
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --quiet ".[hub,tensorboard,docs,dev]"
+	build/lock/bin/pip install --quiet ".[hub,tensorboard,docs,dev]" "$$(grep '^torch==' requirements.lock)"
 	grep '^#' requirements.lock > build/requirements.lock
-	build/lock/bin/pip freeze --all --exclude pip --exclude lethe-ml | sed 's/+cpu$$//' >> build/requirements.lock
+	build/lock/bin/pip freeze --all --exclude pip --exclude lethe-ml | sed 's/+cpu$$//' | grep -vE '^(nvidia-|cuda-|triton==)' \
+		>> build/requirements.lock
 	mv build/requirements.lock requirements.lock
 
 clean:  ## remove what the commands wrote (never .venv)
