@@ -44,3 +44,8 @@ def test_kl_passes_temperature_and_masks():
 def test_temperature_must_be_positive(temperature: float):
     with pytest.raises(InputError, match="greater than 0"):
         forward_kl(torch.zeros(2), torch.zeros(2), temperature)
+
+
+def test_bfloat16_logits_are_compared_in_float32():
+    first, second = draw(20, 50, seed=0).bfloat16(), draw(20, 50, seed=1).bfloat16()
+    assert (forward_kl(first, second) - forward_kl(first.double(), second.double())).abs().max() < 1e-5
