@@ -1,5 +1,42 @@
 """Lethe makes a trained model forget on request, and proves how far it forgot."""
 
-__all__ = ["__version__"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lethe.errors import InputError
+    from lethe.evidence import Evidence, observe
+    from lethe.models import load
+    from lethe.request import Request
+    from lethe.runs.audit import audit
+    from lethe.runs.bench import bench
+    from lethe.runs.unlearn import unlearn
 
 __version__ = "0.1.0"
+
+# Public name -> module, imported on first use: `import lethe` loads neither torch nor transformers.
+_HOMES = {
+    "Evidence": "lethe.evidence",
+    "InputError": "lethe.errors",
+    "Request": "lethe.request",
+    "audit": "lethe.runs.audit",
+    "bench": "lethe.runs.bench",
+    "load": "lethe.models",
+    "observe": "lethe.evidence",
+    "unlearn": "lethe.runs.unlearn",
+}
+
+__all__ = ["Evidence", "InputError", "Request", "__version__", "audit", "bench", "load", "observe", "unlearn"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lethe' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -18,7 +18,8 @@ import torch
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.models.base import IGNORED, Batch, Model
-from lethe.request import Record, content_hash
+from lethe.data.content import digest
+from lethe.request import Record
 
 Probes = Mapping[str, Sequence[Record]]
 TOKEN_FIELDS = ("logp", "hit", "mean", "std", "rank")
@@ -140,7 +141,7 @@ def observe(
         batch_size: Texts per forward pass.
     """
     spec = spec or Spec()
-    fingerprint = content_hash({name: list(records) for name, records in probes.items()})
+    fingerprint = digest({name: list(records) for name, records in probes.items()})
     key = hashlib.sha256(f"{model.fingerprint()}{fingerprint}{json.dumps(asdict(spec))}".encode()).hexdigest()[:32]
     stored = Path(cache) / key if cache is not None else None
     if stored is not None and stored.is_dir():
@@ -177,7 +178,7 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
 
 def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> dict[str, np.ndarray]:
     def number(record: Record) -> int:
-        key = content_hash({k: v for k, v in record.items() if k in ("question", "answer", "text")} or record)
+        key = digest({k: v for k, v in record.items() if k in ("question", "answer", "text")} or record)
         return texts.setdefault(key, (len(texts), record))[0]
 
     roles = {"answer": np.array([number(record) for record in records])}

@@ -1,0 +1,256 @@
+"""The command line: `lethe unlearn`, `audit`, `bench`, `report`, `list`, `describe`, `demo`.
+
+Heavy imports live inside the commands, so that `lethe --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import lethe
+from lethe.errors import InputError
+
+app = typer.Typer(
+    name="lethe",
+    help="Make a trained model forget on request, and prove how far it forgot.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+FAILED, BAD_USAGE, NOT_REACHED = 1, 2, 3
+
+Config = Annotated[Path | None, typer.Option("--config", help="YAML file with any of these options.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Option of the method, KEY=VALUE; repeatable.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the request.")]
+Forget = Annotated[str | None, typer.Option(help="Records to forget: file, folder, hub name or tiny:WORLD:SPLIT.")]
+Retain = Annotated[str | None, typer.Option(help="Records to keep.")]
+Holdout = Annotated[str | None, typer.Option(help="Records of the same kind, never trained on.")]
+Family = Annotated[str | None, typer.Option(help="language, classifier or recommender; read from the model otherwise.")]
+Intent = Annotated[str | None, typer.Option(help="removal, suppression or unsure.")]
+Trust = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
+Overlap = Annotated[bool | None, typer.Option("--allow-overlap", help="Accept records that stand in two sets.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Make a trained model forget on request, and prove how far it forgot."""
+    if version:
+        typer.echo(f"lethe {lethe.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def unlearn(
+    model: Annotated[str | None, typer.Option(help="Model folder or hub id.")] = None,
+    forget: Forget = None,
+    retain: Retain = None,
+    holdout: Holdout = None,
+    method: Annotated[str | None, typer.Option(help="Method, see `lethe list methods`.")] = None,
+    settings: Settings = None,
+    where: Annotated[str | None, typer.Option(help="Weights that may move: all, layers:…, lora:…, saliency:….")] = None,
+    step: Annotated[str | None, typer.Option(help="Step rule: plain, sam:rho=0.01.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the unlearned model.")] = None,
+    control: Annotated[list[str] | None, typer.Option(help="Model trained without the forget set; audits at once.")] = None,
+    family: Family = None,
+    seed: Seed = None,
+    intent: Intent = None,
+    reason: Annotated[str | None, typer.Option(help="Why, in your words; kept in lethe.json.")] = None,
+    allow_overlap: Overlap = None,
+    trust_remote_code: Trust = None,
+    config: Config = None,
+) -> None:
+    """Make a model forget; writes an ordinary model folder with the manifest lethe.json."""
+    from lethe.runs.config import merged, parse_settings, read_config
+
+    own = dict(model=model, forget=forget, retain=retain, holdout=holdout, method=method, out=out, family=family,
+               where=where, step=step, control=control, seed=seed, intent=intent, reason=reason,
+               allow_overlap=allow_overlap or None, trust_remote_code=trust_remote_code or None)  # fmt: skip
+    file = read_config(config, [*own, "set"]) if config else {}
+    chosen = merged(file, own)
+    options = {**dict(file.get("set") or {}), **parse_settings(settings or ())}
+    options |= {axis: chosen.pop(axis) for axis in ("where", "step") if axis in chosen}
+    chosen.pop("set", None)
+    controls = chosen.pop("control", None)
+    _need(chosen, "model", "forget", "method", "out")
+    lethe.unlearn(**chosen, options=options)
+    typer.echo(f"Unlearned model and lethe.json: {chosen['out']}")
+    if controls:
+        passed = {k: chosen[k] for k in ("forget", "retain", "holdout", "family", "seed", "intent", "trust_remote_code",
+                                         "allow_overlap") if k in chosen}  # fmt: skip
+        results = lethe.audit(
+            chosen["out"], chosen["model"], control=_listed(controls), out=Path(chosen["out"]) / "audit", **passed
+        )
+        _show(results, Path(chosen["out"]) / "audit")
+    else:
+        typer.echo("Not audited: run `lethe audit` before you rely on it.")
+
+
+@app.command()
+def audit(
+    model: Annotated[str | None, typer.Option(help="The unlearned model's folder.")] = None,
+    original: Annotated[str | None, typer.Option(help="The model before unlearning.")] = None,
+    control: Annotated[list[str] | None, typer.Option(help="Model trained without the forget set; repeatable.")] = None,
+    forget: Forget = None,
+    retain: Retain = None,
+    holdout: Holdout = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
+    attack: Annotated[list[str] | None, typer.Option(help="Attack, NAME:OPTION=VALUE; repeatable. Default: all that fit.")] = None,
+    require: Annotated[str | None, typer.Option(help="Exit with 3 unless the verdict reaches this: removal or suppression.")] = None,
+    family: Family = None,
+    seed: Seed = None,
+    intent: Intent = None,
+    allow_overlap: Overlap = None,
+    trust_remote_code: Trust = None,
+    config: Config = None,
+) -> None:
+    """Attack an unlearned model and say how far it forgot; writes report.html, report.md and results.json."""
+    from lethe.runs.config import merged, read_config
+
+    own = dict(model=model, original=original, control=control, forget=forget, retain=retain, holdout=holdout, out=out,
+               attack=attack, require=require, family=family, seed=seed, intent=intent,
+               allow_overlap=allow_overlap or None, trust_remote_code=trust_remote_code or None)  # fmt: skip
+    chosen = merged(read_config(config, own) if config else {}, own)
+    _need(chosen, "model", "original", "forget", "out")
+    required = chosen.pop("require", None)
+    if required not in (None, "removal", "suppression"):
+        raise InputError(f"--require {required}: choose removal or suppression.")
+    chosen["control"] = _listed(chosen.get("control") or ())
+    chosen["attacks"] = _listed(chosen.pop("attack", None) or ()) or None
+    results = lethe.audit(**chosen)
+    _show(results, Path(chosen["out"]))
+    if required and not _reaches(results, required):
+        typer.echo(f"The verdict does not reach {required}.", err=True)
+        raise typer.Exit(NOT_REACHED)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Benchmark, see `lethe list benchmarks`.")],
+    source: Annotated[str | None, typer.Option(help="tiny, hub, or a path with the official data.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split, e.g. forget10.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Comma-separated methods; default: all with a preset.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per method.")] = None,
+    controls: Annotated[int | None, typer.Option(help="Controls with different seeds.")] = None,
+    attacks: Annotated[bool | None, typer.Option("--attacks/--no-attacks", help="Attack every model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Target model's folder (source hub or PATH).")] = None,
+    control: Annotated[list[str] | None, typer.Option(help="Control model's folder; repeatable.")] = None,
+    settings: Settings = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for results and report.")] = None,
+    config: Config = None,
+) -> None:
+    """Compare methods on a benchmark with controls, attacks and intervals."""
+    from lethe.runs.config import merged, parse_settings, read_config
+
+    own = dict(source=source, split=split, methods=methods, seeds=seeds, controls=controls, attacks=attacks, model=model,
+               control=control, workers=workers, out=out)  # fmt: skip
+    file = read_config(config, [*own, "set"]) if config else {}
+    chosen = merged(file, own)
+    if attacks is False:
+        chosen["attacks"] = False
+    chosen.pop("set", None)
+    options = {**dict(file.get("set") or {}), **parse_settings(settings or ())}
+    _need(chosen, "out")
+    if isinstance(chosen.get("methods"), str):
+        chosen["methods"] = [part.strip() for part in chosen["methods"].split(",") if part.strip()]
+    chosen["control"] = _listed(chosen.get("control") or ())
+    results = lethe.bench(name, options=options, **chosen)
+    _show(results, Path(chosen["out"]))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for results and report.")] = Path("out/demo"),
+    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+) -> None:
+    """Three embedded worlds, three model families: train, unlearn, attack, audit, report."""
+    from lethe.runs.demo import run_demo
+
+    _show(run_demo(out, workers=workers), out)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Folder with results.json.")]) -> None:
+    """Write the report of a run again from its results.json."""
+    from lethe.report import load_folder, write_report
+
+    results, costs = load_folder(folder)
+    write_report(results, costs, folder)
+    _show(results, folder)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="methods, metrics, attacks, benchmarks or models.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What there is: id, family, intent, level, paper and one line each."""
+    from lethe.runs.catalogue import catalogue, listing
+
+    rows = catalogue(kind)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _print(listing(rows))
+
+
+@app.command()
+def describe(
+    name: Annotated[str, typer.Argument(help="A method, metric, attack or benchmark.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Everything about one name: what it does, its file, all options with defaults and units."""
+    from lethe.runs.catalogue import describe, description
+
+    facts = describe(name)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        _print(description(facts))
+
+
+def main() -> None:
+    """Entry point of the `lethe` command: 0 done, 1 failed, 2 bad usage, 3 required verdict not reached."""
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"lethe: {error}", err=True)
+        sys.exit(BAD_USAGE)
+    except KeyboardInterrupt:
+        typer.echo("lethe: stopped; the same command continues where it was.", err=True)
+        sys.exit(130)
+
+
+def _need(chosen: dict[str, Any], *names: str) -> None:
+    missing = [f"--{name}" for name in names if name not in chosen]
+    if missing:
+        raise InputError(f"{', '.join(missing)} missing: give it on the command line or in the --config file.")
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _reaches(results: Any, required: str) -> bool:
+    accepted = {"removal": ("removal",), "suppression": ("removal", "consistent with removal", "suppression")}[required]
+    verdicts = [row.verdict for benchmark in results.benchmarks for row in benchmark.rows if row.role == "method"]
+    return bool(verdicts) and all(verdict is not None and verdict.reached in accepted for verdict in verdicts)
+
+
+def _show(results: Any, folder: Path) -> None:
+    from lethe.report import terminal_table
+
+    for benchmark in results.benchmarks:
+        _print(terminal_table(benchmark))
+    typer.echo(f"Report: {folder / 'report.html'}")
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)

@@ -1,0 +1,53 @@
+"""Metric calls of the form `name:option=value,...` applied to evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lethe.errors import InputError
+from lethe.evidence import Evidence
+from lethe.registry import bind, find, parse_call
+from lethe.score import Score
+
+
+def measure(calls: Iterable[str], evidence: Evidence, controls: Sequence[Evidence] = ()) -> tuple[Score, ...]:
+    """Every metric once, read against the controls.
+
+    `Score.reference` is the mean of the same metric over the controls (for a control's own row: the other controls).
+
+    Args:
+        calls: Metric calls such as `truth_ratio:set=forget,variant=geometric`.
+        evidence: What was observed of the model.
+        controls: Evidence of models trained without the forget set.
+    """
+    scores = []
+    for call in calls:
+        score = compute(call, evidence, controls)
+        # A distance is taken to the controls already; its reference is the distance of controls among themselves.
+        if score.metric in ("distance", "forget_quality"):
+            others = [compute(call, c, [o for o in controls if o is not c]) for c in controls] if len(controls) > 1 else []
+        else:
+            others = [compute(call, control) for control in controls]
+        reference = float(np.mean([other.value for other in others])) if others else None
+        scores.append(replace(score, reference=reference))
+    return tuple(scores)
+
+
+def compute(call: str, evidence: Evidence, controls: Sequence[Evidence] = ()) -> Score:
+    """One metric call.
+
+    Raises:
+        InputError: On an unknown metric or option, or evidence that does not hold what the metric reads.
+    """
+    name, given = parse_call(call)
+    card = find("metric", name)
+    if card.families and evidence.family not in card.families:
+        raise InputError(f"The metric {name} is for {', '.join(card.families)}, not for a {evidence.family} model.")
+    options = bind(card.function, given)
+    wanted = options.get("set", card.options()["set"].default)
+    if wanted != "utility" and wanted not in evidence.index:
+        raise InputError(f"{call} reads the set {wanted!r}; observed were {', '.join(evidence.sets())}.")
+    return card.function(evidence, controls, **options)

@@ -1,0 +1,49 @@
+"""TOFU's forget quality, with the distance that its p-value hides."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from lethe.errors import InputError
+from lethe.evidence import Evidence
+from lethe.metrics.truth_ratio import ratios
+from lethe.registry import metric
+from lethe.score import Score
+from lethe.scoring.aggregate import ks, ks_floor, ks_interval, ks_null
+
+
+@metric(needs={"logits"}, paper="2401.06121", variants=("ks_d", "ks_p"))
+def forget_quality(
+    evidence: Evidence,
+    controls: Sequence[Evidence] = (),
+    *,
+    set: str = "forget",
+    variant: Literal["ks_d", "ks_p"] = "ks_d",
+) -> Score:
+    """KS test between the truth ratios of model and control: distance D (lower is better) or p (higher is better).
+
+    D is the largest over questions-paired controls' mean; its interval resamples questions, the same in both. p is
+    that against the first control by the exact method; it depends on n as much as on D and has no interval. The detail
+    holds p's floor at this n and the D between controls that differ in their seed alone.
+
+    Args:
+        set: Probe set with paraphrased and perturbed answers.
+        variant: ks_d, or ks_p (the published form).
+
+    Raises:
+        InputError: Without a control.
+    """
+    if not controls:
+        raise InputError("forget_quality compares with a control; give one (retrained without the forget set).")
+    own, others = ratios(evidence, set, "geometric"), [ratios(control, set, "geometric") for control in controls]
+    tests = [ks(own, other) for other in others]
+    null = ks_null(others).tolist() if len(others) > 1 else []
+    detail = {"p": tests[0].p, "floor": ks_floor(len(own), len(others[0])), "null_d": null}
+    if variant == "ks_p":
+        return Score(
+            "forget_quality", variant, set, tests[0].p, np.nan, np.nan, len(own), "higher", (0, 1), detail=detail
+        )
+    low, high = ks_interval(own, others[0], seed=0)
+    value = float(np.mean([test.d for test in tests]))
+    return Score("forget_quality", variant, set, value, low, high, len(own), "lower", (0, 1), detail=detail)

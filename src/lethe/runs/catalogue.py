@@ -1,0 +1,103 @@
+"""What is registered, as rows for `lethe list` and `lethe describe`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lethe.errors import InputError
+from lethe.registry import KINDS, Card, did_you_mean, find, names
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.text import Text
+
+FAMILY_LINES = {
+    "language": "Causal language models: any AutoModelForCausalLM folder or hub id (safetensors).",
+    "classifier": "Image and tabular classifiers: Lethe's small networks, any AutoModelForImageClassification folder.",
+    "recommender": "Recommenders over implicit feedback: matrix factorisation and LightGCN.",
+}
+
+
+def catalogue(kind: str) -> list[dict[str, str]]:
+    """All entries of a kind: id, family, intent, level, paper, one line.
+
+    Raises:
+        InputError: On an unknown kind.
+    """
+    if kind == "models":
+        return [{"id": name, "summary": line} for name, line in FAMILY_LINES.items()]
+    singular = kind.removesuffix("s")
+    if singular not in KINDS:
+        known = [*(f"{one}s" for one in KINDS), "models"]
+        raise InputError(f"There is no list of {kind!r}{did_you_mean(kind, known)}; one of {', '.join(known)}.")
+    return [_row(find(singular, name)) for name in names(singular)]
+
+
+def _row(card: Card) -> dict[str, str]:
+    return {
+        "id": card.name,
+        "family": ", ".join(card.families) or "all",
+        "intent": card.intent,
+        "level": card.level,
+        "paper": f"arXiv {card.paper}" if card.paper else "",
+        "summary": card.summary,
+    }
+
+
+def describe(name: str) -> dict[str, Any]:
+    """One registered thing with its file, its docstring and all its options.
+
+    Raises:
+        InputError: If nothing of any kind has that name.
+    """
+    for kind in KINDS:
+        if name in names(kind):
+            card = find(kind, name)
+            return {
+                "kind": kind,
+                **_row(card),
+                "needs": sorted(card.needs),
+                "requires": sorted(card.requires),
+                "variants": list(card.variants),
+                "file": card.file,
+                "options": [
+                    {"name": o.name, "type": o.type_name, "default": _shown(o.default), "help": o.help}
+                    for o in card.options().values()
+                ],
+            }
+    known = [known for kind in KINDS for known in names(kind)]
+    raise InputError(f"Nothing is called {name!r}{did_you_mean(name, known)}.")
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def listing(rows: list[dict[str, str]]) -> Text:
+    """The rows for a terminal of any width: the facts on one line, the summary below."""
+    from rich.text import Text
+
+    shown = Text()
+    for row in rows:
+        facts = [row[name] for name in ("family", "intent", "level", "paper") if row.get(name)]
+        shown.append(row["id"], style="bold")
+        shown.append(f"  {' · '.join(facts)}\n" if facts else "\n", style="dim")
+        shown.append(f"    {row['summary']}\n")
+    return shown
+
+
+def description(facts: dict[str, Any]) -> Group:
+    """One entry for the terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    head = Text(f"{facts['id']} ({facts['kind']})\n{facts['summary']}\n", style="bold")
+    lines = [f"{key}: {facts[key]}" for key in ("family", "intent", "level", "paper", "file") if facts[key]]
+    lines += [f"{key}: {', '.join(facts[key])}" for key in ("needs", "requires", "variants") if facts[key]]
+    options = Table(box=None, pad_edge=False)
+    for name in ("option", "default", "type", "help"):
+        options.add_column(name, overflow="fold")
+    for option in facts["options"]:
+        options.add_row(option["name"], str(option["default"]), option["type"], option["help"])
+    return Group(head, Text("\n".join(lines) + "\n"), options)

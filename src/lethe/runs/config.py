@@ -1,0 +1,60 @@
+"""Options from a YAML file and from the command line, checked by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lethe.errors import InputError
+from lethe.registry import did_you_mean
+
+
+def read_config(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
+    """A YAML mapping with known keys only; dashes and underscores are the same.
+
+    Raises:
+        InputError: If the file is missing, not UTF-8, no YAML mapping, or has an unknown key (with the nearest one).
+    """
+    import yaml
+
+    known = list(known)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} must hold a mapping of options to values, not a {type(data).__name__}.")
+    options = {str(key).replace("-", "_"): value for key, value in data.items()}
+    for key in options:
+        if key not in known:
+            raise InputError(f"{path}: unknown key {key!r}{did_you_mean(key, known)}; known are {', '.join(known)}.")
+    return options
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` pairs of the command line.
+
+    Raises:
+        InputError: If a pair has no equals sign, or a key comes twice.
+    """
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"--set {pair}: write KEY=VALUE, as in --set beta=0.1.")
+        if key.strip() in settings:
+            raise InputError(f"--set gives {key.strip()!r} twice; give it once.")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def merged(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The command line wins over the file; what neither gives is left out."""
+    return {**file, **{key: value for key, value in given.items() if value not in (None, (), [], {})}}
