@@ -127,7 +127,11 @@ def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         assert (tmp_path / "out" / "old").exists()  # readers still see the old one
         (inside / "sub").mkdir()
         (inside / "sub" / "new").write_text("2")
-    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["out", "out/sub", "out/sub/new"]
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
+        "out",
+        "out/sub",
+        "out/sub/new",
+    ]
 
 
 def test_folder_is_replaced_where_names_cannot_be_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +155,7 @@ def test_what_is_no_output_folder_is_not_replaced(tmp_path: Path, monkeypatch: p
     (tmp_path / "work" / "deep").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work" / "deep")
     for name in ("repo", "file", "work", "."):
-        with pytest.raises(InputError, match="choose another|name a new one"), folder(tmp_path / name):
+        with pytest.raises(InputError, match=r"choose another|name a new one"), folder(tmp_path / name):
             pytest.fail("the block must not start")
     assert (tmp_path / "work" / "deep").exists()
 

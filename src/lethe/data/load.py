@@ -178,12 +178,12 @@ def from_hub(name: str, config: str | None = None, split: str | None = None) -> 
 
 
 def _from_world(source: str, split: str | None, seed: int) -> _Table:
-    from lethe.worlds import records
-
     _, world, *rest = source.split(":", 2)
     part = rest[0] if rest else split
     if not part:
         raise InputError(f"{source}: names a whole world; write tiny:{world}:SPLIT.")
+    from lethe.worlds import records
+
     return _Table(list(records(world, part, seed)), f"tiny:{world}:{part}", f"{world}:{part}")
 
 

@@ -67,9 +67,10 @@ def _json(data: bytes, where: str) -> Rows:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             return _json_lines(data, where)
+        truncated = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         raise InputError(
-            f"{where}: is not JSON ({error.msg} at line {error.lineno}, column {error.colno}); "
-            f"{'it is truncated, get it again' if error.pos >= len(text.rstrip()) else 'mend it there'}."
+            f"{where}: is not JSON ({error.msg}: line {error.lineno}, column {error.colno}); "
+            f"{'it is truncated, get it again' if truncated else 'mend it there'}."
         ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: holds a number too long or a nesting too deep to be data; mend it.") from error
