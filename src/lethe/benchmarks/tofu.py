@@ -1,0 +1,127 @@
+"""TOFU: questions about fictitious authors, read against a model that never met them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from lethe.data.load import load_records
+from lethe.errors import InputError
+from lethe.models import load
+from lethe.models.base import Model
+from lethe.registry import benchmark, did_you_mean
+from lethe.request import Request
+from lethe.task import Task
+from lethe.worlds.models import authors_model
+
+HUB = "locuslab/TOFU"
+SPLITS = {"forget01": "retain99", "forget05": "retain95", "forget10": "retain90"}
+
+METRICS = (
+    "distance:set=forget",
+    "distance:set=retain",
+    "probability:set=forget",
+    "rouge:set=forget",
+    "truth_ratio:set=forget",
+    "truth_ratio:set=forget,variant=arithmetic",
+    "forget_quality",
+    "forget_quality:variant=ks_p",
+    "exact_memorization",
+    "extraction_strength",
+    "membership:variant=loss",
+    "membership:variant=zlib",
+    "membership:variant=min_k",
+    "membership:variant=min_k_pp",
+    "fluency:set=forget",
+    "probability:set=retain",
+    "rouge:set=retain",
+    "model_utility",
+    "model_utility:variant=arithmetic",
+)
+
+# Options under which each method forgets the tiny world; found on forget05, reported on forget10.
+PRESETS = {
+    "ga": {"lr": 1e-3, "epochs": 6, "batch_size": 10},
+    "grad_diff": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
+    "kl_min": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
+    "npo": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
+    "simnpo": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
+    "idk": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
+    "dpo": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
+    "rmu": {"lr": 3e-3, "epochs": 10, "batch_size": 10},
+    "task_vector": {"lr": 1e-3, "epochs": 5, "batch_size": 10},
+    "finetune": {"lr": 1e-3, "epochs": 2},
+}
+
+
+@benchmark(families={"language"}, paper="2401.06121")
+def tofu(
+    *,
+    source: str = "tiny",
+    split: str = "forget10",
+    seed: int = 0,
+    rows: int = 300,
+    model: str = "",
+    control: tuple[str, ...] = (),
+) -> Task:
+    """TOFU: forget some fictitious authors, keep the others, real authors and world facts.
+
+    Args:
+        source: tiny (embedded world), hub (the official data), or a folder with the official files.
+        split: forget01, forget05 or forget10.
+        seed: Seed of the embedded world and of the request.
+        rows: Most rows of each evaluation set; TOFU's own evaluation reads 300, its successor all 400.
+        model: Folder of the target model; needed unless the source is tiny.
+        control: Folders of models trained without the forget set; needed unless the source is tiny.
+
+    Raises:
+        InputError: If the split does not exist, or a source other than tiny comes without a model.
+    """
+    if split not in SPLITS:
+        raise InputError(f"TOFU has no split {split!r}{did_you_mean(split, SPLITS)}; one of {', '.join(SPLITS)}.")
+    read = _reader(source, seed)
+    retain_probes = f"{SPLITS[split]}_perturbed" if source == "tiny" else "retain_perturbed"
+    probes = {
+        "forget": read(f"{split}_perturbed")[:rows],
+        "retain": read(retain_probes)[:rows],
+        "holdout": read(split.replace("forget", "holdout"))[:rows],
+        "real_authors": read("real_authors_perturbed")[:rows],
+        "world_facts": read("world_facts_perturbed")[:rows],
+    }
+    request = Request(read(f"{split}_perturbed"), read(SPLITS[split]), probes["holdout"], seed=seed)
+    target, controls = _models(source, SPLITS[split], seed, model, control)
+    return Task(
+        name="tofu",
+        family="language",
+        request=request,
+        probes=probes,
+        metrics=METRICS,
+        knowledge="probability:set=forget",
+        utility="model_utility",
+        target=target,
+        control=controls,
+        presets=PRESETS if source == "tiny" else {},
+        attacks=("relearn", "quantize:bits=8", "quantize:bits=4", "paraphrase", "merge"),
+        floors=("noise", "refusal"),
+        note=f"At most {rows} rows per evaluation set; probability and loss count the end-of-sequence token.",
+    )
+
+
+def _reader(source: str, seed: int) -> Callable[[str], list[dict]]:
+    if source == "tiny":
+        return lambda name: load_records(f"tiny:authors:{name}", seed=seed)
+    base = HUB if source == "hub" else source
+    if source != "hub" and not Path(source).is_dir():
+        raise InputError(f"tofu: {source} is not a folder; give tiny, hub, or the folder with TOFU's files.")
+    return lambda name: load_records(base, config=name)
+
+
+def _models(
+    source: str, retain: str, seed: int, model: str, control: tuple[str, ...]
+) -> tuple[Callable[[int], Model], Callable[[int], Model] | None]:
+    if model:
+        return lambda _: load(model), (lambda number: load(control[number - 1])) if control else None
+    if source != "tiny":
+        raise InputError(f"tofu with source {source!r} needs the target's folder: give model (and control).")
+    return partial(authors_model, "full", world_seed=seed), partial(authors_model, retain, world_seed=seed)

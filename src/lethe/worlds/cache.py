@@ -1,0 +1,54 @@
+"""Models of the embedded worlds: trained once per content hash, resumed when killed, shared by all processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lethe.data.content import digest
+from lethe.models import load
+from lethe.models.base import Model
+
+
+def cache_folder() -> Path:
+    """`LETHE_CACHE`, or `lethe` in the user's cache folder."""
+    given = os.environ.get("LETHE_CACHE")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(given) if given else home / "lethe"
+
+
+def cached_model(name: str, content: Mapping[str, Any], build: Callable[[Path], Model], **options: Any) -> Model:
+    """The model that `build` makes, from the cache if its content was built before.
+
+    Args:
+        name: Readable beginning of the folder's name.
+        content: Everything that the weights depend on (records, architecture, recipe, seed); its hash is the key.
+        build: Trains the model; gets a folder for its checkpoints, so that a killed build goes on where it was.
+        options: Passed to `lethe.models.load`.
+    """
+    key = f"{name}-{digest(dict(content))[:16]}"
+    folder = cache_folder() / "models" / key
+    if not folder.is_dir():
+        with _only_one(folder.with_name(f".{key}.lock")):
+            if not folder.is_dir():  # another process may have built it while this one waited
+                work = folder.with_name(f".{key}.run")
+                build(work).save(folder)
+                shutil.rmtree(work, ignore_errors=True)
+    return load(folder, **options)
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """One process at a time; the lock falls with the process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
