@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from lethe.data.content import digest
 from lethe.data.duplicates import Overlap, overlap
-from lethe.data.schema import nearest
+from lethe.data.schema import Record, nearest
 from lethe.errors import InputError
 
 __all__ = ["Intent", "Overlap", "Record", "Request", "Scope", "overlap"]
-
-Record = Mapping[str, Any]
 
 Intent = Literal["removal", "suppression", "unsure"]
 Scope = Literal["sample", "entity", "topic", "capability", "copyright"]

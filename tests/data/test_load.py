@@ -15,6 +15,7 @@ from PIL import Image
 
 from lethe.data.load import from_hub, load_records
 from lethe.errors import InputError
+from lethe.request import Request
 
 QA = [{"question": f"Who is number {n}?", "answer": f"Person {n}."} for n in range(4)]
 
@@ -186,8 +187,18 @@ def test_table_of_images_as_in_mufac(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"row 1, field 'age_class': is 'z'; write one of a, b, c, d, e, f, g, h\."):
         load_records(table, family="classifier")
     table.write_text("image_path,age_class\nF0002.jpg,a\n")
-    with pytest.raises(InputError, match=r"field 'image': .*F0002\.jpg: cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"field 'image': .*F0002\.jpg: there is no such file; check the path"):
         load_records(table, family="classifier")
+
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "F0001_AGE_D_18_a1.jpg").touch()
+    table.write_text("image_path,age_class\nF0001_AGE_D_18_a1.jpg,c\n")
+    with pytest.raises(InputError, match=r"stands in .*more and .*train_images; write the folder into the path"):
+        load_records(table, family="classifier")
+    for name in ("/dev/zero", ".", "x" * 5000, "a\0b"):
+        table.write_text(f"image_path,age_class\n{name},c\n")
+        with pytest.raises(InputError, match=r"row 1, field 'image': .*check the path"):
+            load_records(table, family="classifier")
 
 
 # The hub, by way of a folder in the hub's layout.
@@ -222,6 +233,20 @@ def test_hub_gives_images_as_bytes_and_class_names(tmp_path: Path, monkeypatch: 
     assert table.classes == ["ape", "bee"]
     assert [row["label"] for row in table.rows] == [0, 1]
     assert set(table.rows[0]["image"]) == {"bytes", "path"}
+
+
+# Embedded worlds.
+
+
+def test_a_world_is_read_like_a_file(tmp_path: Path) -> None:
+    records = load_records("tiny:authors:forget10", seed=3)
+    assert records == load_records("tiny:authors", split="forget10", seed=3) != load_records("tiny:authors:forget10")
+    (tmp_path / "forget10.json").write_text(json.dumps(records))
+    assert load_records(tmp_path / "forget10.json") == records
+    retain, holdout = (load_records(f"tiny:authors:{split}", seed=3) for split in ("retain90", "holdout10"))
+    assert len(Request(records, retain, holdout).retain) == len(retain)
+    with pytest.raises(InputError, match=r"a recommender record needs {user, item}"):
+        load_records("tiny:authors:forget10", family="recommender")
 
 
 # Every mistake is one sentence with the place and the way out.
@@ -320,6 +345,9 @@ def test_every_mistake_is_one_sentence(
         ("nowhere/a.jsonl", {}, r"nowhere/a\.jsonl: does not exist; check the path"),
         ("no such thing", {}, "does not exist"),
         ("/nonexistent/place", {}, "does not exist"),
+        ("x" * 5000, {}, r"cannot be read \(File name too long\)"),
+        ("a\0b", {}, "does not exist"),
+        ("tiny:nowhere:forget", {}, "nowhere"),
         ("tiny:authors", {}, r"names a whole world; write tiny:authors:SPLIT"),
         ("a.jsonl", {"family": "langauge"}, r"no family 'langauge'; did you mean 'language'\?"),
         ("a.jsonl", {"limit": 0}, "limit is 0; it must be at least 1"),
@@ -348,7 +376,7 @@ def test_unreadable_file(write: Callable[[str, Any], Path]) -> None:
         path.symlink_to("/proc/self/mem")
     else:
         path.chmod(0)
-    with pytest.raises(InputError, match=r"a\.jsonl: cannot be read \(.*\); check its permissions"):
+    with pytest.raises(InputError, match=r"a\.jsonl: cannot be read \(.*\); check the path and its permissions"):
         load_records(path)
 
 

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from lethe.data.content import digest
-from lethe.data.schema import KINDS, Alias, Schema, nearest
+from lethe.data.schema import KINDS, Alias, Record, Schema, nearest
 from lethe.errors import InputError
-
-Record = Mapping[str, Any]
 
 
 def rename(row: Any, schema: Schema, place: str, *, cells: bool = False) -> dict[str, Any]:
@@ -108,7 +106,7 @@ def _check_names(row: Mapping[str, Any], schema: Schema, place: str) -> None:
         missing = next(name for name in closest if name not in row)
         # Of all forms, a field that is nearly spelt like an unknown one says best what was meant.
         for name in [missing, *(other for form in schema.forms for other in form if other not in row)]:
-            if near := difflib.get_close_matches(name, unknown, n=1, cutoff=0.6):
+            if near := difflib.get_close_matches(name, unknown, n=1, cutoff=0.7):
                 raise InputError(f"{place}: has no field {name!r}; is {near[0]!r} meant? Then rename it to {name!r}.")
         has = ", ".join(map(repr, row)) or "nothing"
         raise InputError(

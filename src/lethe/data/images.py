@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,19 @@ from lethe.errors import InputError
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
-def read_image(source: Any, *, folder: Path = Path(), size: int | tuple[int, int] | None = None) -> np.ndarray:
+def read_image(
+    source: Any, *, folders: Sequence[Path] = (Path(),), size: int | tuple[int, int] | None = None
+) -> np.ndarray:
     """Decode an image to (3, H, W) float32 in [0, 1], upright, without transparency.
 
     Args:
         source: A path, the file's bytes, or {"bytes", "path"} as the hub stores it.
-        folder: Where a relative path starts; a file that is not there is looked for one level below, because data
-            sets often list bare names next to a folder of images.
+        folders: Where a relative path may start.
         size: Side, or (height, width), in pixels: scaled to cover it, then cut at the centre; default: as it is.
 
     Raises:
-        InputError: If the file is missing, not an image, truncated, suspiciously large, or has 16 bits per channel.
+        InputError: If the file is missing or in several of the folders, not an image, truncated, suspiciously large,
+            or has more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 
@@ -34,12 +36,7 @@ def read_image(source: Any, *, folder: Path = Path(), size: int | tuple[int, int
     if isinstance(source, (bytes, bytearray)):
         name, data = "the image", bytes(source)
     elif isinstance(source, (str, Path)):
-        path = _find(folder, Path(source))
-        name = str(path)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{name}: cannot be read ({error.strerror}); check the path") from error
+        name, data = str(source), _bytes_of(source, folders)
     else:
         raise InputError(f"is a {type(source).__name__}; give an image file's path or bytes")
     try:
@@ -76,10 +73,13 @@ def image_rows(folder: Path) -> list[dict[str, Any]]:
     raise InputError(f"{folder}: holds neither a table nor images in class subfolders; check the path.")
 
 
-def _find(folder: Path, path: Path) -> Path:
-    if path.is_absolute() or (folder / path).exists():
-        return folder / path
-    below = sorted(folder.glob(f"*/{path.name}")) if path.name == str(path) else []
-    if len(below) > 1:
-        raise InputError(f"{path}: stands in more than one folder below {folder}; write the folder into the path")
-    return below[0] if below else folder / path
+def _bytes_of(source: str | Path, folders: Sequence[Path]) -> bytes:
+    try:
+        found = list(dict.fromkeys(path for folder in folders if (path := folder / source).is_file()))
+        if len(found) == 1:
+            return found[0].read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: no path at all, as with a null byte
+        raise InputError(f"{source}: cannot be read ({error}); check the path") from error
+    if found:
+        raise InputError(f"{source}: stands in {found[0].parent} and {found[1].parent}; write the folder into the path")
+    raise InputError(f"{source}: there is no such file; check the path")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class _Table:
     rows: list[Any]
     where: str  # for messages
     stem: str  # for ids, so without the folder: the same file has the same ids on every machine
-    folder: Path = Path()  # where relative image paths start
+    folder: Path | None = None  # where relative image paths start
     cells: bool = False  # all values are text
     split: str | None = None  # what is still to be selected by the rows' own field
     classes: Sequence[str] | None = None
@@ -49,7 +50,7 @@ def load_records(
 
     A record without an "id" gets ``FILE:ROW:HASH`` from its position and its content. Labels that are names are
     numbered in the order of the names found in the whole source, and kept as "class"; the path of an image is kept as
-    "path".
+    "path"; relative ones start in the table's folder or one beside it.
 
     Args:
         source: A file, a folder (``FOLDER/config.json``, ``FOLDER/split/class/1.png``...), ``org/name`` on the hub, or
@@ -69,7 +70,11 @@ def load_records(
     schema = schema_of(family)
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; it must be at least 1.")
-    table = _open(source, config, split, format, seed)
+    try:
+        table = _open(source, config, split, format, seed)
+    except OSError as error:
+        place = error.filename or source
+        raise InputError(f"{place}: cannot be read ({error.strerror}); check the path and its permissions.") from error
     rows = [
         (number, check.rename(row, schema, f"{table.where}, row {number}", cells=table.cells))
         for number, row in enumerate(table.rows, 1)
@@ -84,7 +89,7 @@ def load_records(
         schema,
         table.where,
         table.stem,
-        image=partial(_picture, folder=table.folder, size=size),
+        image=partial(_picture, folders=_image_folders(table.folder), size=size),
         classes=classes or table.classes or sorted(names),
     )
 
@@ -96,12 +101,12 @@ def _open(source: str | Path, config: str | None, split: str | None, form: str |
     if not path.exists() and (named := _NAMED.fullmatch(str(source))):
         path = Path(named["base"]).expanduser()
         config, split = config or named["config"], split or named["split"]
-    if path.is_file():
+    if path.is_dir():
+        return _from_folder(path, config, split, form)
+    if path.exists():
         if config:
             raise InputError(f"{path}: is one file and has no config {config!r}; leave the config out.")
         return replace(_from_files([path], form), split=split)
-    if path.is_dir():
-        return _from_folder(path, config, split, form)
     if isinstance(source, str) and path.suffix not in parse.SUFFIXES and _ON_HUB.fullmatch(str(path)):
         return from_hub(str(path), config, split)
     raise InputError(f"{path}: does not exist; check the path, or name a data set of the hub as org/name.")
@@ -114,11 +119,7 @@ def _from_files(paths: Sequence[Path], form: str | None = None) -> _Table:
     for path in paths:
         kind = parse.format_of(path, form)
         cells = kind in parse.UNTYPED
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
-        rows += parse.parse(data, kind, str(path))
+        rows += parse.parse(path.read_bytes(), kind, str(path))
     return _Table(rows, str(paths[0]), _stem(paths[0]), paths[0].parent, cells)
 
 
@@ -182,9 +183,9 @@ def _from_world(source: str, split: str | None, seed: int) -> _Table:
     part = rest[0] if rest else split
     if not part:
         raise InputError(f"{source}: names a whole world; write tiny:{world}:SPLIT.")
-    from lethe.worlds import records
-
-    return _Table(list(records(world, part, seed)), f"tiny:{world}:{part}", f"{world}:{part}")
+    # By name, as plug-ins are: the worlds are built on this module, not it on them.
+    worlds: Any = import_module("lethe.worlds")
+    return _Table(list(worlds.records(world, part, seed)), f"tiny:{world}:{part}", f"{world}:{part}")
 
 
 def _select(rows: list[tuple[int, dict[str, Any]]], table: _Table) -> list[tuple[int, dict[str, Any]]]:
@@ -197,7 +198,12 @@ def _select(rows: list[tuple[int, dict[str, Any]]], table: _Table) -> list[tuple
     return [(number, row) for number, row in rows if str(row.get("split", "train")) == table.split]
 
 
-def _picture(value: Any, *, folder: Path, size: int | tuple[int, int] | None) -> np.ndarray:
+def _image_folders(folder: Path | None) -> Sequence[Path]:
+    """A table's own folder and those beside it: data sets often list bare names next to a folder of images."""
+    return (folder, *sorted(path for path in folder.iterdir() if path.is_dir())) if folder else (Path(),)
+
+
+def _picture(value: Any, *, folders: Sequence[Path], size: int | tuple[int, int] | None) -> np.ndarray:
     if isinstance(value, (np.ndarray, list)):
         return check.image_array(value)
-    return images.read_image(value, folder=folder, size=size)
+    return images.read_image(value, folders=folders, size=size)

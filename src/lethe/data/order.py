@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
+
+from lethe.errors import InputError
 
 POOL = 8  # batches among which rows are sorted by length
 
@@ -18,6 +20,42 @@ def mix(*parts: int) -> int:
         state = ((state ^ (part & (2**64 - 1))) * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & (2**64 - 1)
         state ^= state >> 29
     return state >> 1
+
+
+def plan(
+    lengths: Mapping[str, Sequence[int]],
+    active: Callable[[int], Sequence[str]],
+    size: int,
+    seed: int,
+    epochs: int,
+    steps: int | None = None,
+) -> list[tuple[int, dict[str, list[int]]]]:
+    """(epoch, rows of each set) for every step of a run.
+
+    Args:
+        lengths: Length of every row, per set.
+        active: The sets that take part in an epoch. One epoch is one pass over the first of them; from the others as
+            many batches are drawn.
+        size: Rows of each set per step.
+        seed: Seed of every draw.
+        epochs: Number of epochs.
+        steps: Number of steps, in place of the epochs'.
+
+    Raises:
+        InputError: If the steps cannot be reached because no set takes part any more.
+    """
+    drawn = {name: stream(rows, size, mix(seed, 13, number)) for number, (name, rows) in enumerate(lengths.items())}
+    planned: list[tuple[int, dict[str, list[int]]]] = []
+    for epoch in itertools.count():
+        if epoch >= epochs if steps is None else len(planned) >= steps:
+            return planned[:steps]
+        names = active(epoch)
+        if names:
+            leading = bucketed(lengths[names[0]], size, mix(seed, 7, epoch))
+            planned += [(epoch, {names[0]: rows} | {n: next(drawn[n]) for n in names[1:]}) for rows in leading]
+        elif epoch > 1000 and steps is not None and (not planned or epoch - planned[-1][0] > 1000):
+            raise InputError(f"After {len(planned)} of {steps} steps no training term is active any more.")
+    raise AssertionError  # the count has no end
 
 
 def bucketed(lengths: Sequence[int], size: int, seed: int) -> list[list[int]]:

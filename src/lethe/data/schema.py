@@ -12,6 +12,8 @@ from typing import Any
 
 from lethe.errors import InputError
 
+Record = Mapping[str, Any]
+
 # What the value of a field must be.
 KINDS = {
     "text": "a text that is not blank",
