@@ -1,14 +1,15 @@
 """Checkpoints of a training run: one safetensors file, replaced atomically.
 
 It holds the tensors that move (trainable weights and buffers), the optimiser's state and, as metadata, the position and
-the history. Random state needs no entry: every draw is a function of (seed, step).
+the history. Random state needs no entry: every draw is a function of (seed, step). Sharded and whole runs write the
+same file, so one can continue the other.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,21 +20,35 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lethe.data.atomic import write_bytes
+from lethe.data.content import digest
 from lethe.distributed import Replicas, like, whole
 from lethe.errors import InputError
 
 if TYPE_CHECKING:
-    from lethe.train import History
+    from lethe.models.base import Model
+    from lethe.train import History, Recipe, Selection, Term
+
+BEST = "best.safetensors"
+
+
+def fingerprint(model: Model, terms: Sequence[Term], recipe: Recipe, selection: Selection, extra: str) -> str:
+    """A hash of all that decides a run's result; neither how often it is saved nor over how many processes it runs."""
+    settings = {k: v for k, v in asdict(recipe).items() if k not in ("checkpoint_every", "parallel")}
+    data = [(t.name, t.per, t.weight, t.role, t.pool, [e.inputs for e in t.examples]) for t in terms]
+    mask = {name: tensor.cpu() for name, tensor in selection.mask.items()}
+    return digest([settings, data, model.fingerprint(), list(selection.parameters), mask, extra])
 
 
 class Checkpoint:
-    """Save and restore one run; `identity` is a text that must be equal for a run to be resumed."""
+    """Save and restore one run; without a folder only the best weights, in memory.
 
-    def __init__(self, folder: str | Path, identity: str, replicas: Replicas) -> None:
-        self.path = Path(folder) / "checkpoint.safetensors"
-        self.best = Path(folder) / "best.safetensors"
-        self.identity = hashlib.sha256(identity.encode()).hexdigest()
-        self.replicas = replicas
+    `identity` is a text that must be equal for a run to be resumed.
+    """
+
+    def __init__(self, folder: str | Path | None, identity: str, replicas: Replicas) -> None:
+        self.path = Path(folder) / "checkpoint.safetensors" if folder else None
+        self.identity, self.replicas = identity, replicas
+        self._best: dict[str, Tensor] = {}
 
     def save(
         self,
@@ -43,12 +58,13 @@ class Checkpoint:
         history: History,
     ) -> None:
         """Write the run's state; an earlier one is replaced in one step."""
-        tensors = {f"model.{name}": whole(tensor) for name, tensor in _moving(module, parameters).items()}
+        if self.path is None:
+            return
+        tensors = {f"model.{name}": tensor for name, tensor in _moving(module, parameters).items()}
         for name, parameter in parameters.items():
-            for key, value in optimizer.state[parameter].items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{key}.{name}"] = whole(value)
-        self._write(self.path, tensors, {"identity": self.identity, "history": json.dumps(asdict(history))})
+            state = optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer.{key}.{name}": value for key, value in state.items() if isinstance(value, Tensor)}
+        self._write(self.path, tensors, {"history": json.dumps(asdict(history))})
 
     def load(
         self,
@@ -62,14 +78,15 @@ class Checkpoint:
         Raises:
             InputError: If the file belongs to another run or is damaged.
         """
-        if not self.path.exists():
+        if self.path is None or not self.path.exists():
             return 0
-        tensors, metadata = self._read(self.path)
-        _restore(module, parameters, tensors)
-        for name, parameter in parameters.items():
-            for key in {entry.split(".", 2)[1] for entry in tensors if entry.startswith("optimizer.")}:
-                value = tensors.get(f"optimizer.{key}.{name}")
-                if value is not None:
+        with self._open(self.path) as (file, metadata):
+            _restore(module, parameters, file)
+            for entry in file.keys():  # noqa: SIM118
+                part, key, name = [*entry.split(".", 2), ""][:3]
+                if part == "optimizer":
+                    value, parameter = file.get_tensor(entry), parameters[name]
+                    # AdamW keeps its step counter on the CPU, whatever the weights' device.
                     optimizer.state[parameter][key] = value if key == "step" else like(value, parameter)
         saved: dict[str, Any] = json.loads(metadata["history"])
         history.losses = saved["losses"]
@@ -79,38 +96,53 @@ class Checkpoint:
 
     def save_best(self, module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
         """Keep the present weights as the best so far."""
-        tensors = {f"model.{name}": whole(tensor) for name, tensor in _moving(module, parameters).items()}
-        self._write(self.best, tensors, {"identity": self.identity})
+        moving = _moving(module, parameters)
+        if self.path is None:
+            self._best = {name: tensor.detach().clone() for name, tensor in moving.items()}
+        else:
+            self._write(self.path.with_name(BEST), {f"model.{name}": tensor for name, tensor in moving.items()}, {})
 
     def load_best(self, module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
         """Go back to the best weights."""
-        if self.best.exists():
-            _restore(module, parameters, self._read(self.best)[0])
+        if self.path is None:
+            with torch.no_grad():
+                for name, target in _moving(module, parameters).items():
+                    target.copy_(self._best[name])
+        else:
+            with self._open(self.path.with_name(BEST)) as (file, _):
+                _restore(module, parameters, file)
 
-    def _write(self, path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    def _write(self, path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+        data = {}
+        for name, tensor in tensors.items():
+            full = whole(tensor.detach())  # collective, one tensor at a time: only the writer ever holds them all
+            if self.replicas.rank == 0:
+                data[name] = full.cpu().contiguous()
         if self.replicas.rank == 0:
-            data = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-            write_bytes(path, save(data, metadata=metadata))
+            write_bytes(path, save(data, metadata={"identity": self.identity, **metadata}))
         self.replicas.barrier()
 
-    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    @contextmanager
+    def _open(self, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                if metadata.get("identity") != self.identity:
+                    raise InputError(
+                        f"{path} belongs to a run with other data, weights or settings; "
+                        "choose another folder or delete it."
+                    )
+                yield file, metadata
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}); delete it to start the run anew.") from error
-        if metadata.get("identity") != self.identity:
-            raise InputError(f"{path} belongs to a run with other settings; choose another folder or delete it.")
-        return tensors, metadata
 
 
 def _moving(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    buffers = module.state_dict().keys() & dict(module.named_buffers()).keys()
-    return {**parameters, **{name: tensor for name, tensor in module.named_buffers() if name in buffers}}
+    kept = module.state_dict().keys()  # buffers that are not kept are made anew with the module
+    return {**parameters, **{name: buffer for name, buffer in module.named_buffers() if name in kept}}
 
 
-def _restore(module: nn.Module, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
+def _restore(module: nn.Module, parameters: Mapping[str, nn.Parameter], file: Any) -> None:
     with torch.no_grad():
         for name, target in _moving(module, parameters).items():
-            target.copy_(like(tensors[f"model.{name}"], target))
+            target.copy_(like(file.get_tensor(f"model.{name}"), target))

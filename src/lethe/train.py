@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
-from lethe.checkpoint import Checkpoint
+from lethe.checkpoint import Checkpoint, fingerprint
+from lethe.data.order import mix, plan, shares
 from lethe.distributed import Replicas, like
 from lethe.errors import InputError
+from lethe.losses.tokens import wide
 from lethe.models.base import Batch, Example, Model
+from lethe.registry import convert
 from lethe.tracking import Log
 
-LossFunction = Callable[[Model, Batch], Tensor]
+LossFunction = Callable[[Any, Batch], Tensor]  # the model is of the family that the term is for
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Term:
     examples: Sequence[Example]
     loss: LossFunction
     per: Literal["token", "example", "batch"] = "example"
-    weight: float = 1.0
+    weight: float = 1.0  # at 0 the loss is logged and moves nothing
     role: Literal["forget", "retain"] = "retain"
     active: Callable[[int], bool] = lambda epoch: True
     pool: str = ""  # terms of one pool share one denominator: the count over all of them
@@ -66,9 +69,9 @@ class Recipe:
         precision: fp32, or bf16 autocast with fp32 weights.
         parallel: none, ddp (replicated) or fsdp (FSDP2, sharded); takes effect under torchrun.
         seed: Seed of data order and every draw.
-        checkpoint_every: Steps between checkpoints; 0 writes none.
-        evaluate_every: Steps between evaluations; 0 evaluates never.
-        keep: last, or best (lowest evaluated value).
+        checkpoint_every: Steps between checkpoints, which need a folder; 0 writes none.
+        evaluate_every: Steps between evaluations; 0 evaluates never. The last step is evaluated, too.
+        keep: last, or best (the weights of the lowest evaluated value, the earlier ones of equals).
     """
 
     lr: float = 1e-3
@@ -90,12 +93,18 @@ class Recipe:
     keep: Literal["last", "best"] = "last"
 
     def __post_init__(self) -> None:
-        positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulate": self.accumulate}
-        for name, value in positive.items():
-            if value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1.")
-        if self.lr < 0 or not math.isfinite(self.lr):
-            raise InputError(f"lr is {self.lr}; it must be a finite number >= 0.")
+        for name, kind in get_type_hints(Recipe).items():
+            object.__setattr__(self, name, convert(getattr(self, name), kind, f"Recipe option {name!r}"))
+        counts = dict.fromkeys(("epochs", "steps", "batch_size", "accumulate"), 1)
+        others = ("lr", "weight_decay", "momentum", "warmup", "checkpoint_every", "evaluate_every")
+        for name, least in {**counts, **dict.fromkeys(others, 0)}.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value < math.inf:
+                raise InputError(f"{name} is {value}; it must be a finite number of at least {least}.")
+        if self.warmup > 1:
+            raise InputError(f"warmup is {self.warmup}; it is a share of the steps, 0 to 1.")
+        if self.clip is not None and not self.clip > 0:
+            raise InputError(f"clip is {self.clip}; it must be above 0, or none to switch clipping off.")
         if self.keep == "best" and not self.evaluate_every:
             raise InputError("keep=best needs evaluate_every > 0, the steps between two evaluations.")
 
@@ -120,10 +129,10 @@ class Selection:
 
 @dataclass
 class History:
-    """What a run leaves beside the weights: losses per step (term name -> values) and the steps' order."""
+    """What a run leaves beside the weights."""
 
-    losses: list[dict[str, float]] = field(default_factory=list)
-    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[dict[str, float]] = field(default_factory=list)  # one row per step: term name -> value
+    evaluations: list[tuple[int, float]] = field(default_factory=list)  # (steps done, value)
     steps: int = 0
     best_step: int | None = None
 
@@ -132,34 +141,40 @@ class Gradients:
     """The gradients of one step, on demand. Step rules ask for them as often as they like; the data stay fixed."""
 
     def __init__(self, loop: _Loop, step: int, rows: Mapping[str, list[int]]) -> None:
-        self._loop, self._step, self._rows = loop, step, rows
+        self._loop, self._step = loop, step
+        self._terms = [term for term in loop.terms if term.name in rows]
+        self._batches = {term.name: loop.batch(step, term, rows[term.name]) for term in self._terms}
+        self._counts = {term.name: _count(term, rows[term.name]) for term in self._terms}
         self.parameters = list(loop.parameters.values())
-        self.losses: dict[str, float] = {}
+        self.losses: dict[str, float] = {}  # of the first pass: at the weights that the step starts from
 
     def has(self, role: str) -> bool:
         """Whether a term of this role takes part in the step."""
-        return any(term.role == role for term in self._terms())
+        return any(term.role == role for term in self._terms)
 
     def add(self, role: str | None = None) -> None:
-        """Add the gradients of the terms with this role (all without one) to `.grad`, summed over processes."""
-        counts = {term.name: self._count(term) for term in self._terms()}
-        for term in self._terms(role):
-            pool = [other for other in self._terms() if other is term or (term.pool and other.pool == term.pool)]
-            total = sum(counts[other.name] for other in pool)
-            self.losses[term.name] = self._loop.backward(self._step, term, self._rows[term.name], total)
-        self._loop.replicas.reduce(self.parameters)
+        """Add the gradients of the terms with this role (all without one) to `.grad`; 0 where a mask forbids moving."""
+        with self._loop.replicas.summed(self.parameters):
+            for term in self._terms:
+                if role in (None, term.role):
+                    value = self._loop.backward(self._step, term, self._batches[term.name], self._total(term))
+                    self.losses.setdefault(term.name, value)
+        for name, mask in self._loop.masks.items():
+            gradient = self._loop.parameters[name].grad
+            if gradient is not None:
+                gradient.mul_(mask)
 
     def clear(self) -> None:
         """Drop all gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
-    def _count(self, term: Term) -> int:
-        rows = self._rows[term.name]
-        return sum(term.examples[row].size for row in rows) if term.per == "token" else len(rows)
+    def _total(self, term: Term) -> int:
+        return sum(self._counts[t.name] for t in self._terms if t is term or (term.pool and t.pool == term.pool))
 
-    def _terms(self, role: str | None = None) -> list[Term]:
-        return [term for term in self._loop.terms if term.name in self._rows and role in (None, term.role)]
+
+def _count(term: Term, rows: list[int]) -> int:
+    return sum(term.examples[row].size for row in rows) if term.per == "token" else len(rows)
 
 
 StepRule = Callable[[Gradients], None]
@@ -180,121 +195,121 @@ def train(
     folder: str | Path | None = None,
     evaluate: Callable[[Model], float] | None = None,
     log: Log | None = None,
+    identity: str = "",
 ) -> History:
     """Train `model` in place on the sum of the terms.
 
     Args:
-        model: Any Lethe model; its module is changed.
+        model: Any Lethe model; its module is changed and left in eval mode.
         terms: Summands; the first that is active in an epoch leads (one epoch = one pass over it), the others are
             drawn in step from shuffled cycles.
         recipe: How to optimise.
         selection: Which weights move; all by default.
         step_rule: How a step's gradients are formed (plain, sam, ...).
         folder: Where checkpoints and the metrics log go. If it holds a checkpoint of the same run, that is resumed.
-        evaluate: Called every `recipe.evaluate_every` steps; lower is better for keep=best.
+        evaluate: Called every `recipe.evaluate_every` steps and after the last; lower is better for keep=best.
         log: Receives one row per step.
+        identity: What distinguishes this run beside weights, data and recipe (options of losses and step rule): a
+            checkpoint is resumed only where this is the same.
 
     Raises:
-        InputError: If there is nothing to train on, or a loss becomes NaN.
+        InputError: If there is nothing to train on, options contradict each other, a loss or gradient becomes NaN or
+            infinite, or the folder's checkpoint belongs to another run.
     """
-    if not terms or not all(term.examples for term in terms):
-        raise InputError("Nothing to train on: every term needs at least one example.")
-    if len({term.name for term in terms}) < len(terms):
-        raise InputError("Two training terms share a name; names must differ.")
+    _check(terms, recipe, folder, evaluate)
     chosen = selection or Selection(dict(model.module.named_parameters()))
     if not chosen.parameters:
         raise InputError("No weight is selected for training.")
+    replicas = Replicas(recipe.parallel, model.device)
+    if replicas.count * recipe.accumulate > 1 and any(term.per == "batch" for term in terms):
+        raise InputError("A loss over the whole batch admits neither accumulate > 1 nor several processes.")
+    log = log if log and replicas.rank == 0 else Log(folder if replicas.rank == 0 else None)
+    run = ""
+    if recipe.checkpoint_every or replicas.count > 1:
+        run = fingerprint(model, terms, recipe, chosen, identity)
+        replicas.agree(run)
+    checkpoint = Checkpoint(folder if recipe.checkpoint_every else None, run, replicas)
     wanted = {id(parameter) for parameter in chosen.parameters.values()}
     before = [(parameter, parameter.requires_grad) for parameter in model.module.parameters()]
-    for parameter, _ in before:
-        parameter.requires_grad_(id(parameter) in wanted)
-    replicas = Replicas(recipe.parallel)
-    working = copy.copy(model)
-    working.module = replicas.working_module(model.module)
+    generators = [model.device] if model.device.type == "cuda" else []
     try:
-        log = log or Log(folder if replicas.rank == 0 else None)
-        history = _Loop(working, list(terms), recipe, chosen, step_rule, replicas, folder, evaluate, log).run()
+        for parameter, _ in before:
+            parameter.requires_grad_(id(parameter) in wanted)
+        working = copy.copy(model)
+        working.module = replicas.working_module(model.module)
+        with torch.random.fork_rng(devices=generators):
+            loop = _Loop(working, terms, recipe, chosen, step_rule, replicas, checkpoint, evaluate, log)
+            history = loop.run()
         replicas.write_back(working.module, model.module)
     finally:
-        log = log or Log()
         log.finish()
         for parameter, required in before:
             parameter.requires_grad_(required)
+            parameter.grad = None
         model.module.eval()
     return history
 
 
+def _check(
+    terms: Sequence[Term], recipe: Recipe, folder: str | Path | None, evaluate: Callable[[Model], float] | None
+) -> None:
+    if not terms or not all(term.examples for term in terms):
+        raise InputError("Nothing to train on: every term needs at least one example.")
+    if len({term.name for term in terms}) < len(terms):
+        raise InputError("Two training terms share a name; names must differ.")
+    for pool in {term.pool for term in terms if term.pool}:
+        if len({term.per for term in terms if term.pool == pool}) > 1:
+            raise InputError(f"The terms of pool {pool!r} count different things; give all the same `per`.")
+    if recipe.evaluate_every and evaluate is None:
+        raise InputError("evaluate_every is set, but there is no function to evaluate; give `evaluate`.")
+    if recipe.checkpoint_every and folder is None:
+        raise InputError("checkpoint_every is set, but there is no folder to write to; give `folder`.")
+
+
+@dataclass
 class _Loop:
-    def __init__(
-        self,
-        model: Model,
-        terms: list[Term],
-        recipe: Recipe,
-        selection: Selection,
-        step_rule: StepRule,
-        replicas: Replicas,
-        folder: str | Path | None,
-        evaluate: Callable[[Model], float] | None,
-        log: Log,
-    ) -> None:
-        self.model, self.terms, self.recipe, self.step_rule = model, terms, recipe, step_rule
-        self.evaluate, self.log, self.replicas = evaluate, log, replicas
-        own = dict(model.module.named_parameters())  # the sharded ones where the module is sharded
+    model: Model
+    terms: Sequence[Term]
+    recipe: Recipe
+    selection: InitVar[Selection]
+    step_rule: StepRule
+    replicas: Replicas
+    checkpoint: Checkpoint
+    evaluate: Callable[[Model], float] | None
+    log: Log
+
+    def __post_init__(self, selection: Selection) -> None:
+        recipe = self.recipe
+        own = dict(self.model.module.named_parameters())  # the sharded ones where the module is sharded
         self.parameters = {name: own[name] for name in selection.parameters}
         self.masks = {name: like(mask, own[name]) for name, mask in selection.mask.items()}
-        whole = recipe.accumulate == 1 and replicas.count == 1
-        if not whole and any(term.per == "batch" for term in terms):
-            raise InputError("A loss over the whole batch admits neither accumulate > 1 nor several processes.")
-        parameters = list(self.parameters.values())
+        self.before = {name: own[name].detach().clone() for name in self.masks}
+        lengths = {term.name: [example.length for example in term.examples] for term in self.terms}
+        self.plan = plan(lengths, self._active, recipe.batch_size, recipe.seed, recipe.epochs, recipe.steps)
+        self.numbers = {term.name: number for number, term in enumerate(self.terms)}
+        lr, decay, weights = recipe.lr, recipe.weight_decay, list(self.parameters.values())
         if recipe.optimizer == "adamw":
-            self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-                parameters, lr=recipe.lr, weight_decay=recipe.weight_decay
-            )
+            self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=decay)
         else:
-            self.optimizer = torch.optim.SGD(
-                parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-            )
-        self.before = {name: self.parameters[name].detach().clone() for name in self.masks}
-        self.plan = list(self._plan())
-        identity = repr([(f.name, getattr(recipe, f.name)) for f in fields(recipe) if f.name != "checkpoint_every"])
-        identity += repr([(t.name, t.weight, t.per, t.role, len(t.examples)) for t in terms])
-        self.checkpoint = Checkpoint(folder, identity, self.replicas) if folder and recipe.checkpoint_every else None
+            self.optimizer = torch.optim.SGD(weights, lr=lr, momentum=recipe.momentum, weight_decay=decay)
 
-    def _plan(self) -> Iterator[tuple[int, dict[str, list[int]]]]:
-        """(epoch, {term name: rows}) of every step; a pure function of the seed."""
-        size, seed = self.recipe.batch_size, self.recipe.seed
-        drawn = {term.name: _cycle(len(term.examples), seed, number) for number, term in enumerate(self.terms)}
-        produced, epoch = 0, 0
-        while epoch < self.recipe.epochs or self.recipe.steps is not None:
-            active = [term for term in self.terms if term.active(epoch)]
-            if not active and epoch > 1000:
-                raise InputError("No training term is ever active.")
-            lengths = [example.length for example in active[0].examples] if active else []
-            for rows in bucketed(lengths, size, mix(seed, 7, epoch)):
-                if self.recipe.steps is not None and produced == self.recipe.steps:
-                    return
-                others = {t.name: [next(drawn[t.name]) for _ in range(min(size, len(t.examples)))] for t in active[1:]}
-                yield epoch, {active[0].name: rows, **others}
-                produced += 1
-            epoch += 1
+    def _active(self, epoch: int) -> list[str]:
+        return [term.name for term in self.terms if term.active(epoch)]
 
     def run(self) -> History:
-        history, start = History(), 0
-        if self.checkpoint is not None:
-            start = self.checkpoint.load(self.model.module, self.parameters, self.optimizer, history)
-        self.log.start(len(self.plan), start)
-        self.model.module.train()
-        for step in range(start, len(self.plan)):
+        module, history, total = self.model.module, History(), len(self.plan)
+        start = self.checkpoint.load(module, self.parameters, self.optimizer, history)
+        self.log.start(total, start)
+        module.train()
+        for step in range(start, total):
             self._step(step, history)
             done = step + 1
-            if self.evaluate is not None and self.recipe.evaluate_every and done % self.recipe.evaluate_every == 0:
+            if _due(self.recipe.evaluate_every, done, total):
                 self._evaluate(done, history)
-            if self.checkpoint is not None and (done % self.recipe.checkpoint_every == 0 or done == len(self.plan)):
-                self.checkpoint.save(self.model.module, self.parameters, self.optimizer, history)
-        if self.recipe.keep == "best" and self.checkpoint is None and self._best is not None:
-            self.model.module.load_state_dict(self._best)
-        elif self.recipe.keep == "best" and self.checkpoint is not None:
-            self.checkpoint.load_best(self.model.module, self.parameters)
+            if _due(self.recipe.checkpoint_every, done, total):
+                self.checkpoint.save(module, self.parameters, self.optimizer, history)
+        if self.recipe.keep == "best" and history.best_step is not None:
+            self.checkpoint.load_best(module, self.parameters)
         return history
 
     def _step(self, step: int, history: History) -> None:
@@ -305,100 +320,68 @@ class _Loop:
         gradients = Gradients(self, step, rows)
         gradients.clear()
         self.step_rule(gradients)
-        parameters = self.parameters
-        for name, mask in self.masks.items():
-            gradient = parameters[name].grad
-            if gradient is not None:
-                gradient.mul_(mask)
-        norm = None if self.recipe.clip is None else self.replicas.clip(list(parameters.values()), self.recipe.clip)
+        numbers = dict(gradients.losses)
+        if self.recipe.clip is not None:
+            numbers["gradient_norm"] = self.replicas.clip(gradients.parameters, self.recipe.clip)
+        for name, value in numbers.items():  # before the weights take it in
+            if not math.isfinite(value):
+                raise InputError(f"{name!r} became {value} at step {step + 1}; lower lr (now {rate:g}).")
         self.optimizer.step()
         # Momentum and weight decay also move coordinates whose gradient is zero: put the masked ones back exactly.
         with torch.no_grad():
             for name, mask in self.masks.items():
-                parameters[name].copy_(torch.where(mask, parameters[name], self.before[name]))
-        for name, value in gradients.losses.items():
-            if not math.isfinite(value):
-                raise InputError(f"The loss {name!r} became {value} at step {step + 1}; lower lr (now {rate:g}).")
+                self.parameters[name].copy_(torch.where(mask, self.parameters[name], self.before[name]))
         history.losses.append(gradients.losses)
         history.steps = step + 1
-        row = {"step": step + 1, "epoch": epoch, "lr": rate, **gradients.losses}
-        self.log.row(row if norm is None else {**row, "gradient_norm": norm})
+        self.log.row({"step": step + 1, "epoch": epoch, "lr": rate, **numbers})
 
-    def backward(self, step: int, term: Term, rows: list[int], total: int) -> float:
+    def batch(self, step: int, term: Term, rows: list[int]) -> Batch:
+        """The whole batch of a term, the same on every process, so that what is sampled with it is the same, too."""
+        rng = torch.Generator().manual_seed(mix(self.recipe.seed, 17, step, self.numbers[term.name]))
+        return self.model.collate([term.examples[row] for row in rows], rows, rng)
+
+    def backward(self, step: int, term: Term, batch: Batch, total: int) -> float:
         """Add one term's gradient, divided by the whole batch's count; returns the term's value."""
-        seed = mix(self.recipe.seed, 11, step, self.replicas.rank, self.terms.index(term))
-        torch.manual_seed(seed)  # dropout and the like: a function of the step, so a resumed run draws the same
-        rng = torch.Generator().manual_seed(seed)
+        rank, processes = self.replicas.rank, self.replicas.count
+        # Dropout and the like are a function of the step, so that a resumed run, and SAM's second pass, draw the same.
+        torch.manual_seed(mix(self.recipe.seed, 11, step, rank, self.numbers[term.name]))
         bf16 = self.recipe.precision == "bf16"
+        moves = term.weight != 0
         value = 0.0
-        for micro, real in _split(rows, self.recipe.accumulate, self.replicas.rank, self.replicas.count):
-            batch = self.model.collate([term.examples[row] for row in micro], micro, rng).to(self.model.device)
-            with torch.autocast(batch.labels.device.type, torch.bfloat16) if bf16 else nullcontext():
-                values = term.loss(self.model, batch)
-            share = values if term.per == "batch" else values.float().sum() / total
-            (share * (term.weight * self.replicas.loss_scale * real)).backward()
+        for positions, real in shares(len(batch), self.recipe.accumulate, rank, processes):
+            part = (batch if len(positions) == len(batch) else batch.take(positions)).to(self.replicas.device)
+            with (
+                torch.set_grad_enabled(moves),
+                torch.autocast(part.labels.device.type, torch.bfloat16) if bf16 else nullcontext(),
+            ):
+                values = term.loss(self.model, part)
+            share = values.mean() if term.per == "batch" else wide(values).sum() / total
+            if moves:
+                if not share.requires_grad:
+                    raise InputError(
+                        f"The loss {term.name!r} depends on no weight that may move; choose other weights."
+                    )
+                (share * (term.weight * self.replicas.loss_scale * real)).backward()
+            else:
+                self.replicas.reshard(self.model.module)
             value += float(share.detach()) * real
         return self.replicas.sum(value)
 
-    _best: dict[str, Tensor] | None = None
-
     def _evaluate(self, done: int, history: History) -> None:
         assert self.evaluate is not None
-        self.model.module.eval()
-        value = float(self.evaluate(self.model))
-        self.model.module.train()
-        best = min((v for _, v in history.evaluations), default=math.inf)
+        module = self.model.module
+        module.eval()
+        value = self.replicas.first(float(self.evaluate(self.model)))
+        self.replicas.reshard(module)
+        module.train()
+        best = min((v for _, v in history.evaluations if not math.isnan(v)), default=math.inf)
         history.evaluations.append((done, value))
         self.log.row({"step": done, "evaluation": value})
         if value < best:
             history.best_step = done
             if self.recipe.keep == "best":
-                if self.checkpoint is not None:
-                    self.checkpoint.save_best(self.model.module, self.parameters)
-                else:
-                    self._best = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
+                self.checkpoint.save_best(module, self.parameters)
 
 
-def mix(*parts: int) -> int:
-    """One 63-bit seed out of several integers."""
-    state = 0x9E3779B97F4A7C15
-    for part in parts:
-        state = ((state ^ (part & (2**64 - 1))) * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & (2**64 - 1)
-        state ^= state >> 29
-    return state >> 1
-
-
-def bucketed(lengths: Sequence[int], size: int, seed: int) -> list[list[int]]:
-    """All rows once, shuffled, in batches of similar length (sorted within pools of eight batches)."""
-    rng = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(lengths), generator=rng).tolist()
-    pool = size * 8
-    batches = []
-    for start in range(0, len(order), pool):
-        rows = sorted(order[start : start + pool], key=lambda row: lengths[row])
-        batches += [rows[i : i + size] for i in range(0, len(rows), size)]
-    return [batches[i] for i in torch.randperm(len(batches), generator=rng).tolist()]
-
-
-def _cycle(count: int, seed: int, number: int) -> Iterator[int]:
-    """Rows without end: one shuffled pass after the other, so that no example is drawn much more often than another."""
-    turn = 0
-    while True:
-        yield from torch.randperm(count, generator=torch.Generator().manual_seed(mix(seed, 13, number, turn))).tolist()
-        turn += 1
-
-
-def _split(rows: list[int], accumulate: int, rank: int, count: int) -> list[tuple[list[int], bool]]:
-    """This process's rows in micro-batches; as many on every process, since sharded forward passes are collective.
-
-    A process without a row of its own takes part with a borrowed one (False) whose loss counts nothing.
-    """
-    pieces = min(accumulate, math.ceil(len(rows) / count))
-    own = rows[rank::count]
-    cut = [own[piece::pieces] for piece in range(pieces)]
-    return [(piece, True) if piece else (rows[:1], False) for piece in cut]
-
-
-def with_options(recipe: Recipe, **given: Any) -> Recipe:
-    """The recipe with some fields replaced."""
-    return replace(recipe, **given)
+def _due(every: int, done: int, total: int) -> bool:
+    return every > 0 and (done % every == 0 or done == total)

@@ -46,16 +46,17 @@ def plan(
     """
     drawn = {name: stream(rows, size, mix(seed, 13, number)) for number, (name, rows) in enumerate(lengths.items())}
     planned: list[tuple[int, dict[str, list[int]]]] = []
-    for epoch in itertools.count():
-        if epoch >= epochs if steps is None else len(planned) >= steps:
-            return planned[:steps]
+    epoch = idle = 0
+    while epoch < epochs if steps is None else len(planned) < steps:
         names = active(epoch)
         if names:
             leading = bucketed(lengths[names[0]], size, mix(seed, 7, epoch))
             planned += [(epoch, {names[0]: rows} | {n: next(drawn[n]) for n in names[1:]}) for rows in leading]
-        elif epoch > 1000 and steps is not None and (not planned or epoch - planned[-1][0] > 1000):
-            raise InputError(f"After {len(planned)} of {steps} steps no training term is active any more.")
-    raise AssertionError  # the count has no end
+        idle = 0 if names else idle + 1
+        if idle > 1000:
+            raise InputError(f"After {len(planned)} of {steps} steps no training term is active any more; give fewer.")
+        epoch += 1
+    return planned[:steps]
 
 
 def bucketed(lengths: Sequence[int], size: int, seed: int) -> list[list[int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ AXES_HELP = """
     where: Weights that may move: all, layers:match=REGEX, lora:rank=8,alpha=16, saliency:keep=0.5.
     step: Step rule: plain, or sam:rho=0.01 (flat minima of the forget term).
     folder: Where checkpoints and the training log go; none keeps neither.
+    evaluate: Function of the model (from Python only) that evaluate_every and keep=best ask; lower is better.
 """
 
 
@@ -59,7 +60,13 @@ def objective(
             if unknown:
                 name = sorted(unknown)[0]
                 raise InputError(f"{function.__name__} has no option {name!r}{did_you_mean(name, settings)}.")
-            return _descend(function, model, request, {**settings, **given})
+            settings |= given
+            if level == "retraining" and settings["where"] != "all":
+                raise InputError(
+                    f"{function.__name__} draws every weight anew, so where={settings['where']} would leave random "
+                    "weights untrained; use where=all."
+                )
+            return _descend(function, model, request, settings)
 
         run.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
         run.__doc__ = _docstring(function, retain)
@@ -74,26 +81,32 @@ def objective(
 
 
 def _descend(function: Callable[..., Any], model: Model, request: Request, options: Mapping[str, Any]) -> Model:
-    options = dict(options)
-    folder: Path | None = options.pop("folder")
-    selector, rule = options.pop("where"), options.pop("step")
-    retain, weight = options.pop("retain", "none"), options.pop("retain_weight", 1.0)
-    recipe_names = {field.name for field in fields(Recipe)}
-    recipe_options = {name: options.pop(name) for name in list(options) if name in recipe_names}
+    who, options = function.__name__, dict(options)
+    recipe_options = {field.name: options.pop(field.name) for field in fields(Recipe)}
     if recipe_options["seed"] is None:
         recipe_options["seed"] = request.seed
+    elif recipe_options["seed"] != request.seed:  # its sets have been compared; only the draws change
+        request = replace(request, seed=recipe_options["seed"], allow_overlap=True)
+    recipe = Recipe(**recipe_options)
+    folder, evaluate = options.pop("folder"), options.pop("evaluate")
+    identity = repr((who, sorted(options.items())))
+    selector, rule = options.pop("where"), options.pop("step")
+    retain, weight = options.pop("retain", "none"), options.pop("retain_weight", 1.0)
+    if retain != "none" and not request.retain:
+        raise InputError(f"{who} with retain={retain} needs retain records; give some, or retain=none.")
     unlearned = model.copy()
     terms = function(unlearned, request, **options)
     terms = [terms] if isinstance(terms, Term) else list(terms)
     if retain != "none":
-        if not request.retain:
-            raise InputError(f"{function.__name__} with retain={retain} needs retain records; give some or retain=none.")
-        terms.append(retain_terms.TERMS[retain](unlearned, request, weight))
-    step_rule = _step_rule(rule, terms, function.__name__)
+        terms.append(_chosen("retain", retain, retain_terms.TERMS)(unlearned, request, weight))
+    step_rule = _step_rule(rule, terms, who)
     name, given = parse_call(selector)
     choice = _chosen("where", name, where.CHOICES)
     selection = choice(unlearned, request, **bind(choice, given, what=f"where={name}"))
-    train(unlearned, terms, Recipe(**recipe_options), selection=selection, step_rule=step_rule, folder=folder)
+    train(
+        unlearned, terms, recipe,
+        selection=selection, step_rule=step_rule, folder=folder, evaluate=evaluate, identity=identity,
+    )  # fmt: skip
     selection.finish()
     return unlearned
 
@@ -121,7 +134,7 @@ def _signature(function: Callable[..., Any], retain: Retain | None, defaults: Ma
     recipe = inspect.signature(Recipe, eval_str=True).parameters
     axes |= {name: (p.annotation, defaults.get(name, p.default)) for name, p in recipe.items()}
     axes["seed"] = (int | None, None)
-    axes["folder"] = (Path | None, None)
+    axes |= {"folder": (Path | None, None), "evaluate": (Callable[[Model], float] | None, None)}
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in axes.items()
@@ -132,7 +145,8 @@ def _signature(function: Callable[..., Any], retain: Retain | None, defaults: Ma
 def _docstring(function: Callable[..., Any], retain: Retain | None) -> str:
     own = inspect.getdoc(function) or ""
     recipe_help = registry.argument_help(inspect.getdoc(Recipe) or "")
-    lines = [line for line in AXES_HELP.strip("\n").splitlines() if retain is not None or "retain" not in line.split(":")[0]]
+    axes_help = AXES_HELP.strip("\n").splitlines()
+    lines = [line for line in axes_help if retain is not None or not line.strip().startswith("retain")]
     lines += [f"    {name}: {text}" for name, text in recipe_help.items()]
     head, marker, tail = own.partition("Args:\n")
     if not marker:

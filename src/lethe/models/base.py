@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lethe.errors import InputError
-from lethe.losses.tokens import sequence_nll
+from lethe.losses.tokens import sequence_nll, wide
 
 IGNORED = -100
 
@@ -51,6 +51,11 @@ class Batch:
         moved = {name: value.to(device) for name, value in self.inputs.items()}
         return Batch(self.index.to(device), moved, self.labels.to(device))
 
+    def take(self, positions: Sequence[int]) -> Batch:
+        """The examples at these positions."""
+        rows = torch.tensor(positions)
+        return Batch(self.index[rows], {name: value[rows] for name, value in self.inputs.items()}, self.labels[rows])
+
     def __len__(self) -> int:
         return len(self.index)
 
@@ -71,9 +76,7 @@ class Model(ABC):
         """Records as examples; text is tokenised here, once."""
 
     @abstractmethod
-    def collate(
-        self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None
-    ) -> Batch:
+    def collate(self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None) -> Batch:
         """Examples as one batch; `rng` drives whatever the family must sample (negatives)."""
 
     @abstractmethod
@@ -124,7 +127,7 @@ class Model(ABC):
         digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
     @contextmanager
@@ -162,13 +165,16 @@ def check_weights(module: nn.Module, where: str) -> None:
             raise InputError(f"{where}: tensor {name!r} holds NaN or infinite weights; use an intact checkpoint.")
 
 
-def per_example(model: Model, examples: Sequence[Example], size: int = 64) -> Tensor:
-    """`model.loss` of every example, once, without gradient: (N,) float32 on the CPU, in the order of the examples.
+def per_example(model: Model, examples: Sequence[Example], size: int = 8) -> Tensor:
+    """`model.loss` of every example, once, without gradient: (N,) on the CPU, in the order of the examples.
 
-    Objectives that compare with the model before unlearning call this once and then hold one model in memory.
+    Objectives that compare with the model before unlearning call this once and then hold one model in memory. The
+    batches are small so that this pass needs no more memory than the training step that follows.
     """
-    values = torch.zeros(len(examples))
+    order: list[Tensor] = []
+    values: list[Tensor] = []
     with model.evaluating():
         for batch in model.batches(examples, size):
-            values[batch.index.cpu()] = model.loss(batch).float().cpu()
-    return values
+            order.append(batch.index.cpu())
+            values.append(wide(model.loss(batch)).cpu())
+    return torch.cat(values)[torch.cat(order).argsort()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError
 from lethe.registry import did_you_mean
 
+INITIAL_STD = 0.1  # of a recommender's embeddings
+
 
 class MLP(nn.Module):
     """Fully connected ReLU network on feature vectors (B, D)."""
@@ -22,7 +25,7 @@ class MLP(nn.Module):
         super().__init__()
         self.arguments = {"inputs": inputs, "classes": classes, "width": width, "depth": depth}
         sizes = [inputs, *[width] * depth]
-        self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,9 +42,7 @@ class SmallCNN(nn.Module):
         super().__init__()
         self.arguments = {"channels": channels, "classes": classes, "size": size, "width": width}
         widths = [channels, width, 2 * width, 4 * width]
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         side = size
         for _ in self.convolutions:
             side = (side + 1) // 2
@@ -61,6 +62,7 @@ class LightGCN(nn.Module):
     With `layers=0` it is matrix factorisation.
     """
 
+    forward_methods = ("embed",)  # what stands in for `forward`
     edges: Tensor
     adjacency: Tensor
 
@@ -70,7 +72,7 @@ class LightGCN(nn.Module):
         self.user_table = nn.Embedding(users, dim)
         self.item_table = nn.Embedding(items, dim)
         for table in (self.user_table, self.item_table):
-            nn.init.normal_(table.weight, std=0.1)
+            nn.init.normal_(table.weight, std=INITIAL_STD)
         self.register_buffer("edges", torch.zeros((2, edge_count), dtype=torch.long))
         self.register_buffer("adjacency", torch.zeros((users, items)), persistent=False)
 
@@ -94,12 +96,16 @@ class LightGCN(nn.Module):
 
     def embed(self) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users (U, D) and items (I, D)."""
-        user, item = self.user_table.weight, self.item_table.weight
+        # Through the tables' own forward passes, so that an adapter on a table takes part.
+        user, item = self._rows(self.user_table), self._rows(self.item_table)
         users, items = user, item
         for _ in range(self.layers):
             user, item = self.adjacency @ item, self.adjacency.T @ user
             users, items = users + user, items + item
         return users / (self.layers + 1), items / (self.layers + 1)
+
+    def _rows(self, table: nn.Module) -> Tensor:
+        return table(torch.arange(self.users if table is self.user_table else self.items, device=self.edges.device))
 
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {"MLP": MLP, "SmallCNN": SmallCNN, "LightGCN": LightGCN}
@@ -159,13 +165,17 @@ def reset(module: nn.Module, seed: int) -> None:
     Raises:
         InputError: If a layer with weights of its own offers no reset.
     """
-    with torch.random.fork_rng(devices=[]):
+    anything: Any = module
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
+        if hasattr(module, "config"):  # transformers' own initialisation
+            module.load_state_dict(type(module)(anything.config).state_dict())
+            return
         for name, child in module.named_modules():
-            if not list(child.parameters(recurse=False)):
+            if not any(True for _ in child.parameters(recurse=False)):
                 continue
-            if isinstance(child, nn.Embedding) and isinstance(module, LightGCN):
-                nn.init.normal_(child.weight, std=0.1)
+            if isinstance(module, LightGCN):
+                nn.init.normal_(anything.get_submodule(name).weight, std=INITIAL_STD)
             elif hasattr(child, "reset_parameters"):
                 child.reset_parameters()  # pyright: ignore[reportCallIssue]
             else:
