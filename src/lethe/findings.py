@@ -49,6 +49,7 @@ class Recovery:
 
     attack: str
     options: dict[str, Any]
+    check: str  # the line of the checklist that the attack answers
     evidence_class: EvidenceClass
     measure: str
     unit: str  # of the strength, e.g. "steps", "bits"

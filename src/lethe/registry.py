@@ -41,6 +41,9 @@ class Card:
     paper: str = ""
     requires: frozenset[str] = frozenset()  # parts of the request that may not be empty, e.g. "retain"
     variants: tuple[str, ...] = ()
+    check: str = ""  # attacks: the line of the audit's checklist that they answer, e.g. "R3"
+    evidence_class: str = ""  # attacks: "E1" to "E4"
+    unit: str = ""  # attacks: what their strength is counted in
 
     @property
     def summary(self) -> str:
@@ -82,6 +85,9 @@ def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callab
         paper: str = "",
         requires: Iterable[str] = (),
         variants: Iterable[str] = (),
+        check: str = "",
+        evidence_class: str = "",
+        unit: str = "",
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def attach(function: Callable[..., Any]) -> Callable[..., Any]:
             function.card = Card(  # pyright: ignore[reportFunctionMemberAccess]
@@ -95,6 +101,9 @@ def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callab
                 paper=paper,
                 requires=frozenset(requires),
                 variants=tuple(variants),
+                check=check,
+                evidence_class=evidence_class,
+                unit=unit,
             )
             return function
 
@@ -201,7 +210,7 @@ def convert(value: Any, kind: Any, where: str) -> Any:
             return value
         raise InputError(f"{where} is {value!r}{did_you_mean(str(value), map(str, arguments))}; one of {arguments}.")
     if origin in (tuple, list):
-        parts = value.split(",") if isinstance(value, str) else list(value)
+        parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
         return tuple(convert(part, arguments[0], where) for part in parts)
     if kind is bool:
         lowered = str(value).lower()
@@ -237,14 +246,21 @@ def _convert_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
 def parse_call(text: str) -> tuple[str, dict[str, str]]:
     """`name:key=value,key=value` (the form of lm-eval's model_args) as a name and its options.
 
+    A part without an equals sign goes on with a list: `relearn:steps=5,10,20,lr=0.001`.
+
     Raises:
-        InputError: If a part after the colon is not key=value.
+        InputError: If the first part after the colon is not key=value.
     """
     name, _, rest = text.partition(":")
-    given = {}
+    given: dict[str, str] = {}
+    key = ""
     for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
+        first, equals, value = part.partition("=")
+        if equals:
+            key = first.strip()
+            given[key] = value.strip()
+        elif key:
+            given[key] += f",{part.strip()}"
+        else:
             raise InputError(f"{text!r}: {part!r} must be key=value, as in {name}:{part}=1.")
-        given[key.strip()] = value.strip()
     return name.strip(), given

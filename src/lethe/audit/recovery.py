@@ -1,0 +1,202 @@
+"""Runs attacks, and reads what came back against a control under the same attack.
+
+    unlearned --attack--> Trace --\
+    control   --attack--> Trace ----> recovery() -> Recovery
+    original  --attack--> Trace --/
+
+The traces of control and original are the same for every method: make them once, `recovery` is arithmetic.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from lethe.errors import InputError
+from lethe.evidence import Evidence, Probes, Spec, observe
+from lethe.findings import EvidenceClass, Point, Recovery, Tampered
+from lethe.models.base import Model
+from lethe.registry import Card, bind, find, parse_call
+from lethe.request import Record, Request
+from lethe.score import Score
+from lethe.scoring.intervals import bootstrap, percentile, resample
+from lethe.scoring.recovery import MIN_SPAN
+
+Measure = Callable[[Model, Sequence[Record]], Score]
+"""Knowledge of records, higher = more is known; `Score.items` must hold one value per record or group of records."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one attack made of one model.
+
+    `before` (N,) is its knowledge of the probed records in their own form, `after` one row (N,) per strength.
+    """
+
+    attack: str
+    options: dict[str, Any]
+    measure: str
+    ids: tuple[str, ...]  # of the probed forget records, the same for every strength
+    before: tuple[float, ...]
+    strengths: tuple[float, ...]
+    after: tuple[tuple[float, ...], ...]
+
+
+def knowledge(
+    metric: Callable[[Evidence], Score],
+    *,
+    beside: Probes | None = None,
+    spec: Spec | None = None,
+    cache: str | Path | None = None,
+) -> Measure:
+    """A metric on the set "forget" as a measure of what a model knows of any forget records.
+
+    Args:
+        metric: Reads the set "forget" of an evidence; higher = more is known.
+        beside: Further sets to observe along, such as the retain set that a recommender's ranking leaves out.
+        spec: What to observe; name "forget" in `generate` only if the metric reads generations.
+        cache: Folder of the evidence cache.
+    """
+
+    def measure(model: Model, records: Sequence[Record]) -> Score:
+        return metric(observe(model, {"forget": records, **(beside or {})}, spec, cache=cache))
+
+    return measure
+
+
+def attacked(call: str, model: Model, request: Request, measure: Measure, *, original: Model | None = None) -> Trace:
+    """Run one attack on one model and measure the forget records outside the attack's data.
+
+    Args:
+        call: Attack in the form `name:option=value,...`.
+        model: The model to attack; it is not changed.
+        request: Its forget set is divided by the attack.
+        measure: What counts as knowledge.
+        original: The model before unlearning, for attacks that take it.
+
+    Raises:
+        InputError: If the attack does not exist, does not fit the model, or lacks what it needs.
+    """
+    name, given = parse_call(call)
+    card = find("attack", name)
+    options = bind(card.function, given, what=name)
+    _admit(card, model, request)
+    extra = _original(card, original)
+    by_id = {record["id"]: record for record in request.forget}
+    ids: tuple[str, ...] = ()
+    before: tuple[float, ...] = ()
+    strengths, after, measured = [], [], ""
+    tamperings: Iterable[Tampered] = card.function(model, request, *extra, **options)
+    for tampered in tamperings:
+        probed = tuple(str(record["id"]) for record in tampered.forget)
+        if not ids:
+            ids = probed
+            before = measure(model, [by_id[record["id"]] for record in tampered.forget]).items
+        if probed != ids:
+            raise InputError(f"The attack {name} probes other records at strength {tampered.strength:g} than before.")
+        score = measure(tampered.model, tampered.forget)
+        strengths.append(tampered.strength)
+        after.append(score.items)
+        measured = score.name
+    if not strengths:
+        raise InputError(f"The attack {name} yielded no model to look at.")
+    shown = {key: option.default for key, option in card.options().items()} | options
+    return Trace(name, shown, measured, ids, before, tuple(strengths), tuple(after))
+
+
+def recovery(unlearned: Trace, control: Trace | None, original: Trace, *, seed: int = 0) -> Recovery:
+    """What an attack brought back beyond what it teaches a model that never knew (SoK, arXiv 2506.09227, item R3).
+
+    The interval resamples items, the same ones in all three models, and takes the largest strength in every draw. It
+    does not hold the spread over training seeds.
+
+    Raises:
+        InputError: If the traces are not of one attack on the same records.
+    """
+    for other in (control, original):
+        if other is not None and _identity(other) != _identity(unlearned):
+            raise InputError(
+                f"The recovery under {unlearned.attack} compares different runs: the models must be attacked with the "
+                "same options, on the same records, by the same measure."
+            )
+    card = find("attack", unlearned.attack)
+    before, known = np.array(unlearned.before), np.array(original.before)
+    rise = np.array(unlearned.after) - before  # (strengths, N)
+    adjusted = low = high = None
+    if control is not None:
+        rise = rise - (np.array(control.after) - np.array(control.before))
+        if known.mean() - before.mean() >= MIN_SPAN:
+            adjusted = float(_share(rise.mean(1), known.mean() - before.mean()).max())
+
+            def statistic(counts: np.ndarray) -> np.ndarray:
+                share = counts / len(before)
+                return _share(share @ rise.T, (share @ (known - before))[:, None]).max(axis=1)
+
+            low, high = percentile(resample([len(before)], statistic, seed=seed))
+    return Recovery(
+        attack=unlearned.attack,
+        options=unlearned.options,
+        check=card.check,
+        evidence_class=cast(EvidenceClass, card.evidence_class),
+        measure=unlearned.measure,
+        unit=card.unit,
+        before=float(before.mean()),
+        original=float(known.mean()),
+        control_before=None if control is None else float(np.mean(control.before)),
+        points=tuple(_point(row, unlearned, control, original, seed) for row in range(len(unlearned.strengths))),
+        adjusted=adjusted,
+        low=low,
+        high=high,
+        n=len(before),
+    )
+
+
+def _share(rise: np.ndarray, span: np.ndarray | float) -> np.ndarray:
+    """Rise over span, clipped to -1..1.5; a resampled span may be smaller than what counts as a removal."""
+    return np.clip(rise / np.maximum(span, MIN_SPAN), -1, 1.5)
+
+
+def _point(row: int, unlearned: Trace, control: Trace | None, original: Trace, seed: int) -> Point:
+    values = unlearned.after[row]
+    low, high = bootstrap(values, seed=seed)
+    return Point(
+        strength=unlearned.strengths[row],
+        value=float(np.mean(values)),
+        low=low,
+        high=high,
+        control=None if control is None else float(np.mean(control.after[row])),
+        original=float(np.mean(original.after[row])),
+    )
+
+
+def _identity(trace: Trace) -> tuple[Any, ...]:
+    return trace.attack, repr(trace.options), trace.measure, trace.ids, trace.strengths, len(trace.before)
+
+
+def _admit(card: Card, model: Model, request: Request) -> None:
+    if card.families and model.family not in card.families:
+        raise InputError(
+            f"The attack {card.name} is for {', '.join(card.families)} models, this is a {model.family} model."
+        )
+    model.require(card.needs, f"The attack {card.name}")
+    for part in sorted(card.requires):
+        if not getattr(request, part):
+            raise InputError(f"The attack {card.name} needs {part} records; the {part} set is empty.")
+
+
+def takes_original(card: Card) -> bool:
+    """Whether an attack is called with the model before unlearning as its third argument."""
+    return "original" in inspect.signature(card.function).parameters
+
+
+def _original(card: Card, original: Model | None) -> tuple[Model, ...]:
+    if not takes_original(card):
+        return ()
+    if original is None:
+        raise InputError(f"The attack {card.name} needs the model before unlearning; give it as original.")
+    return (original,)
