@@ -1,7 +1,7 @@
 """Metrics that public code is known to get wrong, written from the descriptions of their defects.
 
-Each stands here to be rejected by test_eval_metrics.py: it must give the wrong number that its defect predicts, and
-fail the check that the right implementation passes. Every function has the signature of the one it stands in for.
+Each stands here to be rejected by test_known_wrong_metrics.py: it must give the wrong number that its defect predicts,
+and fail the check that the right implementation passes. Every function has the signature of the one it stands in for.
 """
 
 from collections import Counter
