@@ -42,15 +42,15 @@ METRICS = (
 
 # Options under which each method forgets the tiny world; found on forget05, reported on forget10.
 PRESETS = {
-    "ga": {"lr": 1e-3, "epochs": 6, "batch_size": 10},
-    "grad_diff": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
-    "kl_min": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
-    "npo": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
-    "simnpo": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
-    "idk": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
-    "dpo": {"lr": 1e-3, "epochs": 8, "batch_size": 10},
-    "rmu": {"lr": 3e-3, "epochs": 10, "batch_size": 10},
-    "task_vector": {"lr": 1e-3, "epochs": 5, "batch_size": 10},
+    "ga": {"lr": 1e-3, "epochs": 5, "batch_size": 5},
+    "grad_diff": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
+    "kl_min": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
+    "npo": {"lr": 3e-4, "epochs": 20, "batch_size": 5},
+    "simnpo": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
+    "idk": {"lr": 1e-3, "epochs": 10, "batch_size": 5},
+    "dpo": {"lr": 1e-3, "epochs": 20, "batch_size": 5},
+    "rmu": {"lr": 1e-3, "epochs": 20, "batch_size": 5, "alpha": 5.0},
+    "task_vector": {"lr": 1e-3, "epochs": 5, "batch_size": 5, "alpha": 1.5},
     "finetune": {"lr": 1e-3, "epochs": 2},
 }
 

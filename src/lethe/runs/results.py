@@ -95,11 +95,12 @@ def load_results(data: Mapping[str, Any]) -> Results:
 
 
 def _benchmark(data: Mapping[str, Any]) -> BenchmarkResult:
-    rows = tuple(_row(entry) for entry in data["rows"])
+    rows = tuple(load_row(entry) for entry in data["rows"])
     return BenchmarkResult(**{**data, "rows": rows, "columns": tuple(data["columns"]), "items": tuple(data["items"])})
 
 
-def _row(data: Mapping[str, Any]) -> Row:
+def load_row(data: Mapping[str, Any]) -> Row:
+    """Rebuild a `Row` from parsed JSON."""
     verdict = data["verdict"] and Verdict(**{**data["verdict"], "checks": tuple(Check(**c) for c in data["verdict"]["checks"])})
     recoveries = tuple(
         Recovery(**{**entry, "points": tuple(Point(**point) for point in entry["points"])}) for entry in data["recoveries"]

@@ -1,0 +1,189 @@
+"""A benchmark run: targets and controls, methods and floors over seeds, attacks, audit, report.
+
+The work is cut into jobs that end in one file each. A run that was killed is taken up where it was by the same command:
+what has its file is not made again, and what is under way continues from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from lethe.errors import InputError
+from lethe.registry import bind, find, parse_call
+from lethe.runs.cells import Cell, Made, Plan, base_row, method_row, prepare, trace_attack
+from lethe.runs.environment import environment
+from lethe.runs.results import BenchmarkResult, Cost, Results, Row
+from lethe.runs.unlearn import describe_request
+from lethe.runs.verdicts import judged
+from lethe.runs.workers import Pool
+from lethe.task import Task
+
+
+def bench(
+    name: str,
+    *,
+    out: str | Path,
+    source: str = "tiny",
+    split: str | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: int = 1,
+    controls: int = 3,
+    attacks: bool = True,
+    model: str | None = None,
+    control: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    workers: int = 2,
+) -> Results:
+    """Compare methods on a benchmark, with controls, floors, attacks and intervals.
+
+    Args:
+        name: Benchmark, see `lethe list benchmarks`.
+        out: Folder for results.json, report.html, report.md, and everything made on the way.
+        source: tiny (embedded world), hub, or a path with the official data.
+        split: Split of the benchmark.
+        methods: Methods, each `name` or `name:option=value,...` on top of the benchmark's preset; all with a preset by
+            default.
+        seeds: Seeds per method.
+        controls: Models trained without the forget set, each with another seed.
+        attacks: Attack every model with the benchmark's attacks.
+        model: Folder of the target model, for sources other than tiny.
+        control: Folders of control models, for sources other than tiny.
+        options: Further options of the benchmark, or of the methods as METHOD.OPTION.
+        workers: Processes.
+
+    Raises:
+        InputError: If a name or option does not exist or does not fit.
+    """
+    own, of_methods = _divide(options or {})
+    given = {"source": source, "split": split, "model": model, "control": tuple(control) or None, **own}
+    with Pool(workers) as pool:
+        plan = make_plan(name, {k: v for k, v in given.items() if v is not None}, Path(out) / name, controls, attacks)
+        result, costs = run_plan(plan, cells_of(plan.task(), methods, seeds, of_methods), pool)
+    results = Results(
+        title=f"{name} ({source})",
+        command=f"lethe bench {name}",
+        benchmarks=(result,),
+        environment=environment(),
+        config={"benchmark": name, **{k: v for k, v in given.items() if v is not None}, "seeds": seeds,
+                "controls": controls, "attacks": attacks},
+    )  # fmt: skip
+    write_all(results, costs, out)
+    return results
+
+
+def make_plan(name: str, options: Mapping[str, Any], folder: Path, controls: int, attacks: bool) -> Plan:
+    """Check a benchmark's options and count its controls, before any compute."""
+    if controls < 0:
+        raise InputError(f"controls is {controls}; it must be 0 or more (the audit needs at least 2 for a removal).")
+    card = find("benchmark", name)
+    known = card.options()
+    for option in ("model", "control"):
+        if option in options and option not in known:
+            raise InputError(f"The benchmark {name} takes no {option}.")
+    bound = bind(card.function, options, what=f"benchmark {name}")
+    if paths := bound.get("control"):
+        controls = len(paths)
+    return Plan(name, tuple(sorted(bound.items())), str(folder), controls, attacks)
+
+
+def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkResult, dict[str, Cost]]:
+    """All jobs of one benchmark, in three waves; each is spread over the processes."""
+    task = plan.task()
+    numbers = range(1, plan.controls + 1) if task.control is not None else range(0)
+    sides = [("target", 0), *(("control", number) for number in numbers)]
+    pool.map(prepare, [(plan, role, number) for role, number in sides])
+    if plan.attacks:
+        attacked = [("target", 0), *([("control", 1)] if numbers else [])]
+        pool.map(trace_attack, [(plan, role, number, call) for role, number in attacked for call in task.attacks])
+    base = pool.map(base_row, [(plan, role, number) for role, number in sides])
+    made = pool.map(method_row, [(plan, cell) for cell in cells])
+    floors = [Cell(call, 0, "floor") for call in task.floors]
+    made += pool.map(method_row, [(plan, _at_equal_utility(cell, made)) for cell in floors])
+    rows = [one.row for one in [*base, *made]]
+    result = BenchmarkResult(
+        name=task.name,
+        family=task.family,
+        split=str(dict(plan.options).get("split", "")),
+        source=str(dict(plan.options).get("source", "tiny")),
+        note=task.note,
+        request=describe_request(task.request),
+        utility=score_name(task, task.utility, rows[0]),
+        knowledge=score_name(task, task.knowledge, rows[0]),
+        distance="distance.kl@forget",
+        columns=tuple(score.name for score in rows[0].scores),
+        items=tuple(_item(task, record) for record in task.probes["forget"]),
+        rows=tuple(judged(rows, task)),
+    )
+    return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
+
+
+def write_all(results: Results, costs: Mapping[str, Cost], out: str | Path) -> None:
+    """results.json, cost.json and the report."""
+    from lethe.data.atomic import write_json
+    from lethe.report import write_report
+
+    results.save(out)
+    write_json(Path(out) / "cost.json", {name: asdict(cost) for name, cost in sorted(costs.items())})
+    write_report(results, costs, out)
+
+
+def _divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Options of the benchmark, and those of methods (`npo.beta`)."""
+    own: dict[str, Any] = {}
+    of_methods: dict[str, dict[str, Any]] = {}
+    for key, value in options.items():
+        method, dot, option = key.partition(".")
+        if dot:
+            of_methods.setdefault(method, {})[option] = value
+        else:
+            own[key] = value
+    return own, of_methods
+
+
+def cells_of(
+    task: Task, methods: Sequence[str] | None, seeds: int, of_methods: Mapping[str, Mapping[str, Any]]
+) -> list[Cell]:
+    """Every method under every seed; names and options are checked here, before the first model is trained."""
+    if seeds < 1:
+        raise InputError(f"seeds is {seeds}; it must be at least 1.")
+    chosen = list(methods) if methods else list(task.presets)
+    if not chosen:
+        raise InputError(f"{task.name} has no presets for this source: name the methods, with their options.")
+    for stray in of_methods.keys() - {parse_call(call)[0] for call in chosen}:
+        raise InputError(f"Options are given for {stray!r}, which is not among the methods of this run.")
+    cells = []
+    for call in chosen:
+        name, given = parse_call(call)
+        card = find("method", name)
+        if card.families and task.family not in card.families:
+            raise InputError(f"The method {name} is for {', '.join(card.families)} models; {task.name} is {task.family}.")
+        settings = {**task.presets.get(name, {}), **given, **of_methods.get(name, {})}
+        bind(card.function, settings, what=name)
+        cells += [Cell(name, seed, "method", tuple(sorted(settings.items())), call) for seed in range(1, seeds + 1)]
+    return cells
+
+
+def _at_equal_utility(cell: Cell, made: Sequence[Made]) -> Cell:
+    """The noise floor loses as much on the retain set as the methods do in the median."""
+    losses = sorted(one.retain_loss for one in made if one.row.role == "method")
+    if cell.method != "noise" or not losses:
+        return cell
+    return replace(cell, options=(("match", losses[len(losses) // 2]),))
+
+
+def score_name(task: Task, call: str, row: Row) -> str:
+    """The qualified name of the score that a metric call of the task gave."""
+    return row.scores[task.metrics.index(call)].name
+
+
+def _item(task: Task, record: Mapping[str, Any]) -> dict[str, str]:
+    if task.family == "language":
+        question, truth = str(record.get("question", "")), str(record.get("answer", record.get("text", "")))
+    elif task.family == "classifier":
+        question, truth = f"identity {record.get('identity', '?')}", f"class {record['label']}"
+    else:
+        question, truth = f"user {record['user']}", f"item {record['item']}"
+    return {"id": str(record["id"]), "question": question, "truth": truth}

@@ -1,0 +1,226 @@
+"""The jobs of a benchmark run. Each ends in one file and is skipped where that file stands already."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lethe.audit.recovery import Measure, Trace, attacked, knowledge, recovery
+from lethe.data.atomic import write_json
+from lethe.data.content import digest
+from lethe.evidence import Evidence, observe
+from lethe.measure import compute, measure
+from lethe.models import load
+from lethe.models.base import Model
+from lethe.registry import find
+from lethe.runs.results import Cost, Role, Row, load_row
+from lethe.runs.unlearn import unlearn
+from lethe.task import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One benchmark with its options and its place on disk; small enough to be sent to a process."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...]
+    folder: str
+    controls: int
+    attacks: bool
+
+    def task(self) -> Task:
+        """The benchmark's task, made once per process."""
+        return _task(self.name, self.options)
+
+    def side(self, role: str, number: int) -> Model:
+        """The target or a control; callers must not change it."""
+        return _side(self, role, number)
+
+    def evidence(self, model: Model) -> Evidence:
+        """What the benchmark observes of a model, from the run's cache."""
+        task = self.task()
+        return observe(model, task.probes, task.spec, cache=Path(self.folder) / "evidence")
+
+    def control_evidence(self) -> list[Evidence]:
+        """The evidence of all controls."""
+        numbers = range(1, self.controls + 1) if self.task().control is not None else ()
+        return [self.evidence(self.side("control", number)) for number in numbers]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method under one seed."""
+
+    method: str
+    seed: int
+    role: Role
+    options: tuple[tuple[str, Any], ...] = ()
+    label: str = ""
+
+    @property
+    def id(self) -> str:
+        """Name of the row, fit for a file."""
+        return re.sub(r"[^\w.=+-]+", "-", f"{self.label or self.method}-seed{self.seed}")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished row, what it cost, and its mean retain loss (nats per token), by which the noise floor is matched."""
+
+    row: Row
+    cost: Cost | None
+    retain_loss: float
+
+
+@lru_cache(maxsize=8)
+def _task(name: str, options: tuple[tuple[str, Any], ...]) -> Task:
+    return find("benchmark", name).function(**dict(options))
+
+
+@lru_cache(maxsize=16)
+def _side(plan: Plan, role: str, number: int) -> Model:
+    task = plan.task()
+    make = task.target if role == "target" else task.control
+    assert make is not None  # the plan counts no controls where there are none
+    return make(number)
+
+
+def prepare(plan: Plan, role: str, number: int) -> None:
+    """Train or load a side, and look at it."""
+    plan.evidence(plan.side(role, number))
+
+
+def trace_attack(plan: Plan, role: str, number: int, call: str) -> None:
+    """Attack a side once; every method's recovery is read against this."""
+    _trace(plan, f"{role}-{number}", plan.side(role, number), call)
+
+
+def base_row(plan: Plan, role: str, number: int) -> Made:
+    """Target or control as a row of the table; a control is read against the other controls."""
+    model, controls = plan.side(role, number), plan.control_evidence()
+    evidence = plan.evidence(model)
+    others = [control for index, control in enumerate(controls, 1) if role == "target" or index != number]
+    row = Row(
+        id="target" if role == "target" else f"control-seed{number}",
+        role="target" if role == "target" else "control",
+        method="",
+        seed=number,
+        options={},
+        model=evidence.model,
+        changed=0,
+        scores=measure(plan.task().metrics, evidence, others),
+        answers=answers(evidence),
+    )
+    return Made(row, None, _retain_loss(evidence))
+
+
+def method_row(plan: Plan, cell: Cell) -> Made:
+    """Unlearn, look, attack."""
+    path = Path(plan.folder) / "rows" / f"{cell.id}.json"
+    task = plan.task()
+    key = digest([asdict(cell), plan.options, plan.controls, plan.attacks, task.request.fingerprint(), list(task.metrics)])
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["key"] == key:
+            return Made(load_row(stored["row"]), Cost(**stored["cost"]), stored["retain_loss"])
+    folder = Path(plan.folder) / "models" / cell.id
+    manifest = _manifest(folder)
+    if manifest.get("key") != key:
+        _make(plan, cell, folder)
+        manifest = {**_manifest(folder), "key": key}
+        write_json(folder / "lethe.json", manifest)
+    model = load(folder, family=task.family)
+    card = find("method", cell.method)
+    evidence = plan.evidence(model)
+    row = Row(
+        id=cell.id,
+        role=cell.role,
+        method=cell.method,
+        seed=cell.seed,
+        options=manifest["options"],
+        model=evidence.model,
+        changed=manifest["changed_weights"],
+        scores=measure(task.metrics, evidence, plan.control_evidence()),
+        recoveries=tuple(_recover(plan, cell, model, call) for call in task.attacks) if plan.attacks else (),
+        answers=answers(evidence),
+        card={"intent": card.intent, "level": card.level, "paper": card.paper, "summary": card.summary},
+    )
+    cost = Cost(manifest["seconds"], manifest["peak_memory_mib"])
+    made = Made(row, cost, _retain_loss(evidence))
+    write_json(
+        path, {"key": key, "row": asdict(row), "cost": asdict(cost), "retain_loss": made.retain_loss}, nan="null"
+    )
+    return made
+
+
+def _make(plan: Plan, cell: Cell, folder: Path) -> None:
+    request, target = plan.task().request, plan.side("target", 0)
+    unlearn(
+        target,
+        request.forget,
+        request.retain,
+        request.holdout,
+        method=cell.method,
+        options=dict(cell.options),
+        out=folder,
+        seed=cell.seed,
+        intent=request.intent,
+        scope=request.scope,
+        allow_overlap=request.allow_overlap,
+    )
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "lethe.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _recover(plan: Plan, cell: Cell, model: Model, call: str) -> Any:
+    own = _trace(plan, cell.id, model, call)
+    original = _trace(plan, "target-0", plan.side("target", 0), call)
+    control = _trace(plan, "control-1", plan.side("control", 1), call) if plan.controls else None
+    return recovery(own, control, original, seed=plan.task().request.seed)
+
+
+def _trace(plan: Plan, who: str, model: Model, call: str) -> Trace:
+    task = plan.task()
+    key = digest([call, model.fingerprint(), task.request.fingerprint(), task.knowledge])[:12]
+    path = Path(plan.folder) / "traces" / f"{who}-{call.split(':')[0]}-{key}.json"
+    if path.exists():
+        return _load_trace(json.loads(path.read_text(encoding="utf-8")))
+    trace = attacked(call, model, task.request, knowledge_of(task), original=plan.side("target", 0))
+    write_json(path, asdict(trace))
+    return _load_trace(json.loads(path.read_text(encoding="utf-8")))  # the same types, made or stored
+
+
+def _load_trace(data: Mapping[str, Any]) -> Trace:
+    listed = {name: tuple(data[name]) for name in ("ids", "before", "strengths")}
+    return Trace(**{**data, **listed, "after": tuple(tuple(row) for row in data["after"])})
+
+
+def knowledge_of(task: Task) -> Measure:
+    """The task's forget measure, for any forget records of it."""
+    spec = replace(task.spec, generate=("forget",) if task.knowledge.startswith("rouge") else (), distributions=())
+    beside = {"retain": task.probes["retain"]} if task.family == "recommender" else None
+    return knowledge(partial(compute, task.knowledge), beside=beside, spec=spec)
+
+
+def answers(evidence: Evidence) -> tuple[str, ...]:
+    """What the model says to each forget item: its text, its class, or the item's place in the list."""
+    if evidence.family == "language":
+        return tuple(evidence.generated("forget"))
+    if evidence.family == "classifier":
+        return tuple(f"class {int(np.argmax(rows[0]))}" for rows in evidence.distribution("forget"))
+    return tuple(f"place {int(rank[0]) + 1}" for rank in evidence.per_token("forget", what="rank"))
+
+
+def _retain_loss(evidence: Evidence) -> float:
+    return float(evidence.nll("retain").mean())
+
