@@ -180,6 +180,28 @@ def test_killed_in_mid_write_leaves_old_or_new(tmp_path: Path) -> None:
         assert (tmp_path / "out" / "a").read_text() == (tmp_path / "out" / "b").read_text()
 
 
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
+    script = (
+        "import sys, os, signal\nfrom lethe.data.atomic import folder, write_bytes\n"
+        "write_bytes(sys.argv[1] + '/file', b'old')\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with folder(sys.argv[1] + '/out') as inside:\n"
+        "    (inside / 'a').touch()\n"
+        "    write_bytes(sys.argv[1] + '/file', b'new')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == -signal.SIGKILL
+    left = sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".partial")
+    assert [name.split(".")[1] for name in left] == ["file", "out"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+    living = tmp_path / ".".join([*left[0].split(".")[:-3], str(os.getpid()), *left[0].split(".")[-2:]])
+    living.touch()  # as of a process that is still writing
+    write_bytes(tmp_path / "file", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".partial") == [living.name, left[1]]
+    with folder(tmp_path / "out"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [living.name, "file", "out"]
+
+
 def test_json_bytes_depend_on_content_alone(tmp_path: Path) -> None:
     one = write_json(tmp_path / "1", {"b": np.float32(0.5), "a": (np.arange(2), Path("x"), True)}).read_bytes()
     two = write_json(tmp_path / "2", {"a": [[0, 1], "x", True], "b": 0.5}).read_bytes()

@@ -1,8 +1,8 @@
 """Files and folders that appear whole or not at all.
 
 Everything is written under a temporary name in the target's own folder, flushed to the disk, and renamed. Whatever
-happens on the way, a reader sees the old content or the new one. A process that is killed outright can leave a
-``.NAME.XXXXXXXX.partial`` beside the target; nothing reads those.
+happens on the way, a reader sees the old content or the new one. What a process that was killed outright leaves beside
+the target (``.NAME.HOST.PID.TOKEN.partial``) nobody reads, and the next write to that target removes it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import json
 import math
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -32,6 +33,7 @@ _REFUSED = {
     errno.EPERM: "writing there is not allowed; change the permissions or choose another folder",
     errno.ENOTDIR: "a part of that path is a file; choose another folder",
     errno.EEXIST: "a part of that path is a file; choose another folder",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EISDIR: "there is a folder of that name; choose another file name",
 }
 
@@ -109,7 +111,25 @@ def folder(path: str | Path) -> Iterator[Path]:
 
 
 def _beside(final: Path) -> Path:
-    return final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
+    """A new name beside the target; removes what dead processes of this machine left under such names."""
+    start = f".{final.name[:100]}.{platform.node()}."
+    for path in final.parent.iterdir():
+        left = path.name.startswith(start) and re.fullmatch(r"(\d+)\.[0-9a-f]{8}\.partial", path.name[len(start) :])
+        if left and not _alive(int(left[1])):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return final.with_name(f"{start}{os.getpid()}.{secrets.token_hex(4)}.partial")
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":  # elsewhere the question would be a kill
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _refuse_precious(final: Path) -> None:

@@ -39,6 +39,9 @@ def read_image(
         name, data = str(source), _bytes_of(source, folders)
     else:
         raise InputError(f"is a {type(source).__name__}; give an image file's path or bytes")
+    height, width = (size, size) if isinstance(size, int) else size or (1, 1)
+    if height < 1 or width < 1:
+        raise InputError(f"has no size {size}; pass at least 1 pixel")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -46,7 +49,6 @@ def read_image(
             deep = picture.mode[0] in "IF"
             picture = picture.convert("RGB")
             if size is not None:
-                height, width = (size, size) if isinstance(size, int) else size
                 picture = ImageOps.fit(picture, (width, height), method=Image.Resampling.BICUBIC)
     except Exception as error:  # Pillow's decoders raise whatever their format's code raises
         raise InputError(f"{name}: is not a whole image ({error}); get the file again") from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from lethe.data.schema import nearest, schema_of
 from lethe.errors import InputError
 
 _NAMED = re.compile(r"(?P<base>[^:@]+)(:(?P<config>[^:@]+))?(@(?P<split>[^:@]+))?")
+_SHARD = re.compile(r"-(?P<index>\d{5})-of-(?P<count>\d{5})$")
 _ON_HUB = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """What was read of a source, before anything was checked."""
 
     rows: list[Any]
@@ -50,7 +51,7 @@ def load_records(
 
     A record without an "id" gets ``FILE:ROW:HASH`` from its position and its content. Labels that are names are
     numbered in the order of the names found in the whole source, and kept as "class"; the path of an image is kept as
-    "path"; relative ones start in the table's folder or one beside it.
+    "path". A relative path starts in the table's folder or in one beside it.
 
     Args:
         source: A file, a folder (``FOLDER/config.json``, ``FOLDER/split/class/1.png``...), ``org/name`` on the hub, or
@@ -94,7 +95,7 @@ def load_records(
     )
 
 
-def _open(source: str | Path, config: str | None, split: str | None, form: str | None, seed: int) -> _Table:
+def _open(source: str | Path, config: str | None, split: str | None, form: str | None, seed: int) -> Table:
     if str(source).startswith("tiny:"):
         return _from_world(str(source), split, seed)
     path = Path(source).expanduser()
@@ -112,33 +113,29 @@ def _open(source: str | Path, config: str | None, split: str | None, form: str |
     raise InputError(f"{path}: does not exist; check the path, or name a data set of the hub as org/name.")
 
 
-def _from_files(paths: Sequence[Path], form: str | None = None) -> _Table:
-    """The rows of one file, or of the shards of one table."""
-    rows: list[Any] = []
-    cells = False
-    for path in paths:
-        kind = parse.format_of(path, form)
-        cells = kind in parse.UNTYPED
-        rows += parse.parse(path.read_bytes(), kind, str(path))
-    return _Table(rows, str(paths[0]), _stem(paths[0]), paths[0].parent, cells)
+def _from_files(paths: Sequence[Path], form: str | None = None) -> Table:
+    """The rows of one file, or of all shards of one table."""
+    kinds = [parse.format_of(path, form) for path in paths]
+    parts = [parse.parse(path.read_bytes(), kind, str(path)) for path, kind in zip(paths, kinds, strict=True)]
+    rows = [row for part in parts for row in part]
+    return Table(rows, str(paths[0]), _stem(paths[0]), paths[0].parent, cells=kinds[0] in parse.UNTYPED)
 
 
 def _stem(path: Path) -> str:
-    return re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
+    return _SHARD.sub("", path.stem)
 
 
-def _from_folder(folder: Path, config: str | None, split: str | None, form: str | None) -> _Table:
+def _from_folder(folder: Path, config: str | None, split: str | None, form: str | None) -> Table:
     """The table that a config and a split name inside a folder; else its images."""
     if config and (folder / config).is_dir():
         folder, config = folder / config, None
     if split and (folder / split).is_dir():
         folder, split = folder / split, None
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in parse.SUFFIXES and path.is_file())
-    tables = {stem: list(paths) for stem, paths in groupby(files, _stem)}
+    tables = _tables(folder)
     if not tables:
         if wanted := config or split:
             raise InputError(f"{folder}: holds no {wanted!r}; check the name.")
-        return _Table(images.image_rows(folder), str(folder), folder.name, folder)
+        return Table(images.image_rows(folder), str(folder), folder.name, folder)
     if config:
         if config not in tables:
             raise InputError(f"{folder}: holds no {config!r}; {nearest(config, tables)}")
@@ -148,10 +145,27 @@ def _from_folder(folder: Path, config: str | None, split: str | None, form: str 
     if len(tables) > 1:
         told = f"holds no {split!r}; {nearest(split, tables)}" if split else f"holds {', '.join(tables)}; name one."
         raise InputError(f"{folder}: {told}")
+    (files,) = tables.values()
     return replace(_from_files(files, form), split=split)
 
 
-def from_hub(name: str, config: str | None = None, split: str | None = None) -> _Table:
+def _tables(folder: Path) -> dict[str, list[Path]]:
+    """The files of each table in a folder, by the table's name."""
+    tables = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in parse.SUFFIXES and path.is_file():
+            tables[_stem(path)].append(path)
+    for stem, paths in tables.items():
+        shards = [_SHARD.search(path.stem) for path in paths]
+        if {int(shard["count"]) if shard else 1 for shard in shards} != {len(paths)}:
+            what = "shards are missing" if all(shards) else "there are several files"
+            raise InputError(
+                f"{folder}: {what} of {stem!r} ({', '.join(path.name for path in paths)}); mend it."
+            )
+    return dict(tables)
+
+
+def from_hub(name: str, config: str | None = None, split: str | None = None) -> Table:
     """A data set of the Hugging Face hub, or of a folder laid out like one; the split is "train" by default.
 
     Raises:
@@ -164,8 +178,7 @@ def from_hub(name: str, config: str | None = None, split: str | None = None) -> 
 
     where = name + (f":{config}" if config else "") + f"@{split or 'train'}"
     try:
-        data = datasets.load_dataset(name, config, split=split or "train")
-        assert isinstance(data, datasets.Dataset)  # what a split is
+        data: Any = datasets.load_dataset(name, config, split=split or "train")
         for column, kind in data.features.items():
             if isinstance(kind, datasets.Image):
                 data = data.cast_column(column, datasets.Image(decode=False))
@@ -175,20 +188,20 @@ def from_hub(name: str, config: str | None = None, split: str | None = None) -> 
         raise InputError(f"{where}: the hub could not give it ({first}); check the name and the network.") from error
     label = data.features.get("label")
     names = label.names if isinstance(label, datasets.ClassLabel) else None
-    return _Table(rows, where, config or name.rsplit("/", 1)[-1], classes=names)
+    return Table(rows, where, config or name.rsplit("/", 1)[-1], classes=names)
 
 
-def _from_world(source: str, split: str | None, seed: int) -> _Table:
+def _from_world(source: str, split: str | None, seed: int) -> Table:
     _, world, *rest = source.split(":", 2)
     part = rest[0] if rest else split
     if not part:
         raise InputError(f"{source}: names a whole world; write tiny:{world}:SPLIT.")
     # By name, as plug-ins are: the worlds are built on this module, not it on them.
     worlds: Any = import_module("lethe.worlds")
-    return _Table(list(worlds.records(world, part, seed)), f"tiny:{world}:{part}", f"{world}:{part}")
+    return Table(list(worlds.records(world, part, seed)), f"tiny:{world}:{part}", f"{world}:{part}")
 
 
-def _select(rows: list[tuple[int, dict[str, Any]]], table: _Table) -> list[tuple[int, dict[str, Any]]]:
+def _select(rows: list[tuple[int, dict[str, Any]]], table: Table) -> list[tuple[int, dict[str, Any]]]:
     """The rows of the wanted split; a table that knows no splits is all "train", as on the hub."""
     if table.split is None:
         return rows
