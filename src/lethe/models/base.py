@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from lethe.errors import InputError
 from lethe.losses.tokens import sequence_nll, wide
+from lethe.models.guard import Guard
 
 IGNORED = -100
 
@@ -70,6 +71,7 @@ class Model(ABC):
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
+        self.guard: Guard | None = None  # rules at the output, kept in the model's folder
 
     @abstractmethod
     def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
@@ -123,8 +125,8 @@ class Model(ABC):
         return twin
 
     def fingerprint(self) -> str:
-        """SHA-256 of every weight and buffer with its name, type and shape."""
-        digest = hashlib.sha256()
+        """SHA-256 of every weight and buffer with its name, type and shape, and of the guard where there is one."""
+        digest = hashlib.sha256(b"" if self.guard is None else repr(self.guard).encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError
+from lethe.models import guard
 from lethe.models.base import IGNORED, Batch, Example, Model, check_weights
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class LanguageModel(Model):
         except Exception as error:  # transformers and safetensors raise many kinds for a folder that is not a model
             raise InputError(f"{source} is not a loadable causal language model: {_first_line(error)}") from error
         check_weights(module, str(source))
-        return cls(module, tokenizer, max_length)
+        model = cls(module, tokenizer, max_length)
+        model.guard = guard.read(source)
+        return model
 
     def save(self, folder: str | Path) -> Path:
         """Write an ordinary Hugging Face folder."""
@@ -83,6 +86,8 @@ class LanguageModel(Model):
         with atomic_folder(folder) as temporary:
             module.save_pretrained(temporary, safe_serialization=True)
             self.tokenizer.save_pretrained(temporary)
+            if self.guard is not None:
+                self.guard.write(temporary)
         return Path(folder)
 
     def fresh(self, seed: int) -> Self:
@@ -226,7 +231,7 @@ class LanguageModel(Model):
                 decoded = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
                 for row, text in zip(rows, decoded, strict=True):
                     texts[row] = text.strip()
-        return texts
+        return texts if self.guard is None else self.guard.answers(prompts, texts)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError
 from lethe.losses.ranking import bpr
-from lethe.models import nets
+from lethe.models import guard, nets
 from lethe.models.base import Batch, Example, Model, check_weights
 
 
@@ -44,11 +45,17 @@ class Recommender(Model):
         if not hasattr(module, "embed"):
             raise InputError(f"{source} holds a {type(module).__name__}, which is not a recommender.")
         check_weights(module, str(source))
-        return cls(module.eval())
+        model = cls(module.eval())
+        model.guard = guard.read(source)
+        return model
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder, whole or not at all."""
-        return nets.save(self.module, folder)
+        with atomic_folder(folder) as temporary:
+            nets.save(self.module, temporary)
+            if self.guard is not None:
+                self.guard.write(temporary)
+        return Path(folder)
 
     def fresh(self, seed: int) -> Self:
         """The same architecture with newly drawn embeddings."""
@@ -114,4 +121,5 @@ class Recommender(Model):
     def scores(self, users: Tensor) -> Tensor:
         """Scores (B, I) of all items for the users (B,)."""
         user_table, item_table = self.net.embed()
-        return user_table[users] @ item_table.T
+        scores = user_table[users] @ item_table.T
+        return scores if self.guard is None else self.guard.ranking(users, scores)
