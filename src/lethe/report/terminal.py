@@ -1,0 +1,89 @@
+"""One benchmark as a table for the terminal: the verdict first, and as much as 80 columns hold."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from lethe.report.attacks import Curve, curves
+from lethe.report.numbers import DASH, number, printable
+from lethe.report.tables import Column, Group, column, groups, names
+from lethe.report.verdicts import finding, untested
+from lethe.runs.results import BenchmarkResult
+
+STYLE = {
+    "removal": "bold blue",
+    "consistent with removal": "blue",
+    "suppression": "yellow",
+    "collapse": "red",
+    "not forgotten": "red",
+}
+ROLE = {"target": "bold", "control": "bold green", "floor": "dim", "method": "bold"}
+
+
+def terminal_table(benchmark: BenchmarkResult) -> Table:
+    """Verdict, distance to the control on forget and retain, knowledge, utility and worst recovery of every model.
+
+    Two lines a model, within 80 columns. The caption names every check that was not made.
+    """
+    lines = groups(benchmark)
+    attacks = curves(lines)
+    wanted = [*names(benchmark)[:2], benchmark.knowledge, benchmark.utility]
+    shown = [column(benchmark, lines, name) for name in dict.fromkeys(filter(None, wanted))]
+    title = ", ".join(filter(None, (benchmark.name, benchmark.split)))
+    table = Table(
+        title=Text(f"{title} ({benchmark.family})", "bold"), title_justify="left", box=SIMPLE_HEAD,
+        caption=_caption(lines), caption_justify="left", padding=0,
+    )  # fmt: skip
+    table.add_column(Text("model\nverdict"), overflow="fold")
+    for one in shown:
+        table.add_column(_head(one), justify="right", overflow="fold")
+    if attacks:
+        table.add_column(Text("recovered\nat worst"), justify="right", overflow="fold")
+    for place, line in enumerate(lines):
+        ends = place + 1 == len(lines) or lines[place + 1].role != line.role
+        cells = [_cell(one, place) for one in shown]
+        recovered = [_worst([curve for curve in attacks if curve.label == line.label], line)] if attacks else []
+        table.add_row(_verdict(line), *cells, *recovered, end_section=ends)
+    return table
+
+
+def _head(one: Column) -> Text:
+    return Text.assemble(f"{one.metric.replace('_', ' ').strip()}\n", (f"{one.set} {one.arrow}".strip(), "dim"))
+
+
+def _verdict(line: Group) -> Text:
+    seeds = f" ×{len(line.rows)}" if len(line.rows) > 1 else ""
+    name = Text.assemble((printable(line.label), ROLE[line.role]), (seeds, "dim"))
+    if line.role != "method" and not any(row.verdict for row in line.rows):
+        told = {"target": "untouched", "control": "never saw it"}.get(line.role, line.role)
+        return name.append(f"\n{told}", "dim")
+    one = finding(line)
+    name.append(f"\n{one.reached}", STYLE.get(one.reached, "dim"))
+    return name.append(f" {one.highest}" if one.highest else "", "dim")
+
+
+def _cell(one: Column, place: int) -> Text:
+    cell = one.cells[place]
+    if cell.value is None:
+        return Text(DASH, "dim")
+    decimals = sum(abs(cell.value) < bound for bound in (10, 100))
+    near = "≈" if cell.band == "near" else ""
+    return Text.assemble(f"{near}{cell.text(decimals)}\n", (cell.spread(decimals).replace(" ", ""), "dim"))
+
+
+def _worst(attacks: list[Curve], line: Group) -> Text:
+    known = [curve for curve in attacks if curve.adjusted is not None]
+    if not known:
+        return Text(("undefined" if attacks else "not tested") if line.role == "method" else "", "dim")
+    worst = max(known, key=lambda curve: curve.adjusted or 0.0)
+    return Text.assemble(number(worst.adjusted, 2), (f"\n{worst.attack}", "dim"))
+
+
+def _caption(lines: list[Group]) -> Text:
+    found = [finding(line) for line in lines if line.role == "method" and any(row.verdict for row in line.rows)]
+    left_out = [f"{check.id} {check.title} ({who})" for check, who in untested(found)]
+    told = f"Not tested: {'; '.join(left_out)}." if left_out else ""
+    legend = "≈ as near to the control as one more control could stand; [95 % interval over items]; ± sd over seeds."
+    return Text("\n".join(filter(None, (told, legend))), "dim")

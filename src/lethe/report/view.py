@@ -1,0 +1,224 @@
+"""Everything a report says, worked out once; the templates only set it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from lethe.findings import Check
+from lethe.report import verdicts
+from lethe.report.attacks import Curve, curves
+from lethe.report.numbers import count, finite, number
+from lethe.report.tables import Column, Group, columns, groups, settings
+from lethe.report.verdicts import Finding, Line
+from lethe.runs.results import BenchmarkResult, Cost, Results
+from lethe.scoring.intervals import control_threshold
+
+ANSWERED = 100  # forget items whose answers are printed; all are in results.json
+WIDTH = 7  # columns of a table that fit on a printed page
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one row says to one forget item."""
+
+    label: str
+    role: str
+    text: str
+    is_truth: bool
+
+
+@dataclass(frozen=True)
+class Item:
+    """One forget item with the answers of target, control and methods."""
+
+    id: str
+    question: str
+    truth: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a method is said to be, and how it was run."""
+
+    label: str
+    name: str
+    role: str
+    summary: str
+    intent: str
+    level: str
+    variant: str
+    paper: str
+    link: str
+    options: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Expense:
+    """What one group cost, over its seeds."""
+
+    label: str
+    role: str
+    seeds: str
+    seconds: str
+    memory: str
+    changed: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One benchmark."""
+
+    anchor: str
+    data: BenchmarkResult
+    asked: str
+    lines: list[Group]
+    columns: list[Column]
+    findings: list[Finding]
+    checklist: list[Line]
+    untested: list[tuple[Check, str]]
+    unattempted: list[str]  # evidence classes for which no check exists at all
+    attacks: list[Curve]
+    unattacked: list[str]
+    items: list[Item]
+    cards: list[MethodCard]
+    expenses: list[Expense]
+
+    @property
+    def title(self) -> str:
+        """`tofu, forget10`."""
+        return ", ".join(filter(None, (self.data.name, self.data.split)))
+
+    @property
+    def pages(self) -> list[list[Column]]:
+        """The columns in portions that fit on a printed page."""
+        return [[self.columns[i] for i in portion] for portion in _portions(len(self.columns))]
+
+    @property
+    def finding_chunks(self) -> list[list[int]]:
+        """Numbers of the audited groups in such portions."""
+        return _portions(len(self.findings))
+
+    @property
+    def controls(self) -> int:
+        """How many control seeds there are."""
+        return len(self.data.of_role("control"))
+
+    @property
+    def limit(self) -> str:
+        """How many spreads from the mean one more control would stand at most, 95 % of the time; "" without a spread."""
+        return f"{control_threshold(self.controls, 1):.2f}" if self.controls > 1 else ""
+
+
+@dataclass(frozen=True)
+class View:
+    """The report."""
+
+    title: str
+    headline: str
+    command: str
+    sections: list[Section]
+    environment: dict[str, str]
+    config: str  # JSON
+
+
+def view(results: Results, costs: Mapping[str, Cost]) -> View:
+    """Work out the report.
+
+    Args:
+        results: The run's results.
+        costs: Cost of each row by `BENCHMARK/ROW`; rows without one are printed as not measured.
+    """
+    sections = [_section(benchmark, place, costs) for place, benchmark in enumerate(results.benchmarks, 1)]
+    methods = [found for section in sections for found in section.findings if found.group.role == "method"]
+    return View(
+        title=results.title,
+        headline=verdicts.headline(methods, [str(benchmark.request.get("intent", "")) for benchmark in results.benchmarks]),
+        command=results.command,
+        sections=sections,
+        environment={name: str(results.environment[name]) for name in sorted(results.environment)},
+        config=json.dumps(results.config, indent=2, sort_keys=True, ensure_ascii=False, default=str),
+    )
+
+
+def _section(benchmark: BenchmarkResult, place: int, costs: Mapping[str, Cost]) -> Section:
+    lines = groups(benchmark)
+    found = verdicts.findings(lines)
+    attacks = curves(lines)
+    attacked = {curve.label for curve in attacks}
+    checked = {check.evidence_class for one in found for row in one.group.rows if row.verdict for check in row.verdict.checks}
+    return Section(
+        anchor=f"{re.sub(r'[^a-z0-9]+', '-', benchmark.name.lower()).strip('-') or 'benchmark'}-{place}",
+        data=benchmark,
+        asked=verdicts.asked(benchmark.request),
+        lines=lines,
+        columns=columns(benchmark, lines),
+        findings=found,
+        checklist=verdicts.checklist(found),
+        untested=verdicts.untested(found),
+        unattempted=[name for name in verdicts.CLASSES if name not in checked],
+        attacks=attacks,
+        unattacked=[line.label for line in lines if line.role == "method" and line.label not in attacked],
+        items=_items(benchmark, lines),
+        cards=[_card(line) for line in lines if line.first.method],
+        expenses=[_expense(line, benchmark.name, costs) for line in lines],
+    )
+
+
+def _items(benchmark: BenchmarkResult, lines: Sequence[Group]) -> list[Item]:
+    """Answers of each group's first row: target, then control, then the rest."""
+    found = []
+    for place, item in enumerate(benchmark.items[:ANSWERED]):
+        truth = item.get("truth", "")
+        answers = [
+            Answer(line.label, line.role, text, text.strip() == truth.strip())
+            for line in lines
+            if place < len(line.first.answers)
+            for text in [line.first.answers[place]]
+        ]
+        found.append(Item(item.get("id", ""), item.get("question", ""), truth, tuple(answers)))
+    return found
+
+
+def _card(line: Group) -> MethodCard:
+    row = line.first
+    paper = row.card.get("paper", "")
+    on_arxiv = re.fullmatch(r"(?:arXiv:)?(\d{4}\.\d{4,5})(?:v\d+)?", paper)
+    options = {name: value for name, value in settings(row.options).items() if name not in ("seed", "variant")}
+    return MethodCard(
+        label=line.label,
+        name=row.method,
+        role=line.role,
+        summary=row.card.get("summary", ""),
+        intent=row.card.get("intent", ""),
+        level=row.card.get("level", ""),
+        variant=str(row.options.get("variant", "")),
+        paper=f"arXiv:{on_arxiv[1]}" if on_arxiv else paper,
+        link=f"https://arxiv.org/abs/{on_arxiv[1]}" if on_arxiv else "",
+        options=options,
+    )
+
+
+def _expense(line: Group, benchmark: str, costs: Mapping[str, Cost]) -> Expense:
+    known = [costs[key] for row in line.rows if (key := f"{benchmark}/{row.id}") in costs]
+    seconds = [value for cost in known if (value := finite(cost.seconds)) is not None]
+    memory = [value for cost in known if (value := finite(cost.peak_memory_mib)) is not None]
+    changed = sorted({row.changed for row in line.rows})
+    return Expense(
+        label=line.label,
+        role=line.role,
+        seeds=count(len(line.rows), "seed"),
+        seconds=number(fmean(seconds) if seconds else None, 1),
+        memory=number(max(memory, default=None), 0),
+        changed=f"{changed[0]:,}" if len(changed) == 1 else f"{changed[0]:,} to {changed[-1]:,}",
+    )
+
+
+def _portions(total: int) -> list[list[int]]:
+    """Of about equal size, so that no page ends in a table of one column."""
+    pages = -(-total // WIDTH)
+    return [list(range(i * total // pages, (i + 1) * total // pages)) for i in range(pages)]
