@@ -33,6 +33,10 @@ Holdout = Annotated[str | None, typer.Option(help="Records of the same kind, nev
 Family = Annotated[str | None, typer.Option(help="language, classifier or recommender; read from the model otherwise.")]
 Intent = Annotated[str | None, typer.Option(help="removal, suppression or unsure.")]
 Trust = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
+Where = Annotated[str | None, typer.Option(help="Weights that may move: all, layers:…, lora:…, saliency:….")]
+Attack = Annotated[list[str] | None, typer.Option(help="NAME:OPTION=VALUE; repeatable. Default: all that fit.")]
+Control = Annotated[list[str] | None, typer.Option(help="Model trained without the forget set; repeatable.")]
+Require = Annotated[str | None, typer.Option(help="removal or suppression: exit with 3 unless it is reached.")]
 Overlap = Annotated[bool | None, typer.Option("--allow-overlap", help="Accept records that stand in two sets.")]
 
 
@@ -52,10 +56,12 @@ def unlearn(
     holdout: Holdout = None,
     method: Annotated[str | None, typer.Option(help="Method, see `lethe list methods`.")] = None,
     settings: Settings = None,
-    where: Annotated[str | None, typer.Option(help="Weights that may move: all, layers:…, lora:…, saliency:….")] = None,
+    where: Where = None,
     step: Annotated[str | None, typer.Option(help="Step rule: plain, sam:rho=0.01.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the unlearned model.")] = None,
-    control: Annotated[list[str] | None, typer.Option(help="Model trained without the forget set; audits at once.")] = None,
+    control: Annotated[
+        list[str] | None, typer.Option(help="Model trained without the forget set; audits at once.")
+    ] = None,
     family: Family = None,
     seed: Seed = None,
     intent: Intent = None,
@@ -65,16 +71,8 @@ def unlearn(
     config: Config = None,
 ) -> None:
     """Make a model forget; writes an ordinary model folder with the manifest lethe.json."""
-    from lethe.runs.config import merged, parse_settings, read_config
-
-    own = dict(model=model, forget=forget, retain=retain, holdout=holdout, method=method, out=out, family=family,
-               where=where, step=step, control=control, seed=seed, intent=intent, reason=reason,
-               allow_overlap=allow_overlap or None, trust_remote_code=trust_remote_code or None)  # fmt: skip
-    file = read_config(config, [*own, "set"]) if config else {}
-    chosen = merged(file, own)
-    options = {**dict(file.get("set") or {}), **parse_settings(settings or ())}
+    chosen, options = _gathered(locals())
     options |= {axis: chosen.pop(axis) for axis in ("where", "step") if axis in chosen}
-    chosen.pop("set", None)
     controls = chosen.pop("control", None)
     _need(chosen, "model", "forget", "method", "out")
     lethe.unlearn(**chosen, options=options)
@@ -94,13 +92,13 @@ def unlearn(
 def audit(
     model: Annotated[str | None, typer.Option(help="The unlearned model's folder.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning.")] = None,
-    control: Annotated[list[str] | None, typer.Option(help="Model trained without the forget set; repeatable.")] = None,
+    control: Control = None,
     forget: Forget = None,
     retain: Retain = None,
     holdout: Holdout = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
-    attack: Annotated[list[str] | None, typer.Option(help="Attack, NAME:OPTION=VALUE; repeatable. Default: all that fit.")] = None,
-    require: Annotated[str | None, typer.Option(help="Exit with 3 unless the verdict reaches this: removal or suppression.")] = None,
+    attack: Attack = None,
+    require: Require = None,
     family: Family = None,
     seed: Seed = None,
     intent: Intent = None,
@@ -109,12 +107,7 @@ def audit(
     config: Config = None,
 ) -> None:
     """Attack an unlearned model and say how far it forgot; writes report.html, report.md and results.json."""
-    from lethe.runs.config import merged, read_config
-
-    own = dict(model=model, original=original, control=control, forget=forget, retain=retain, holdout=holdout, out=out,
-               attack=attack, require=require, family=family, seed=seed, intent=intent,
-               allow_overlap=allow_overlap or None, trust_remote_code=trust_remote_code or None)  # fmt: skip
-    chosen = merged(read_config(config, own) if config else {}, own)
+    chosen, _ = _gathered(locals())
     _need(chosen, "model", "original", "forget", "out")
     required = chosen.pop("require", None)
     if required not in (None, "removal", "suppression"):
@@ -138,26 +131,18 @@ def bench(
     controls: Annotated[int | None, typer.Option(help="Controls with different seeds.")] = None,
     attacks: Annotated[bool | None, typer.Option("--attacks/--no-attacks", help="Attack every model.")] = None,
     model: Annotated[str | None, typer.Option(help="Target model's folder (source hub or PATH).")] = None,
-    control: Annotated[list[str] | None, typer.Option(help="Control model's folder; repeatable.")] = None,
+    control: Control = None,
     settings: Settings = None,
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results and report.")] = None,
     config: Config = None,
 ) -> None:
     """Compare methods on a benchmark with controls, attacks and intervals."""
-    from lethe.runs.config import merged, parse_settings, read_config
-
-    own = dict(source=source, split=split, methods=methods, seeds=seeds, controls=controls, attacks=attacks, model=model,
-               control=control, workers=workers, out=out)  # fmt: skip
-    file = read_config(config, [*own, "set"]) if config else {}
-    chosen = merged(file, own)
-    if attacks is False:
-        chosen["attacks"] = False
-    chosen.pop("set", None)
-    options = {**dict(file.get("set") or {}), **parse_settings(settings or ())}
+    chosen, options = _gathered(locals())
+    chosen.pop("name")
     _need(chosen, "out")
     if isinstance(chosen.get("methods"), str):
-        chosen["methods"] = [part.strip() for part in chosen["methods"].split(",") if part.strip()]
+        chosen["methods"] = _calls(chosen["methods"])
     chosen["control"] = _listed(chosen.get("control") or ())
     results = lethe.bench(name, options=options, **chosen)
     _show(results, Path(chosen["out"]))
@@ -224,6 +209,30 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("lethe: stopped; the same command continues where it was.", err=True)
         sys.exit(130)
+
+
+def _gathered(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A command's parameters over those of its --config file, and the method's options (--set) apart."""
+    from lethe.runs.config import merged, parse_settings, read_config
+
+    own = dict(given)
+    config, settings = own.pop("config"), own.pop("settings", None)
+    file = read_config(config, [name for name in [*own, "set"] if name != "name"]) if config else {}
+    options = file.pop("set", None) or {}
+    if not isinstance(options, dict):
+        raise InputError(f"{config}: `set` must hold a mapping of options to values.")
+    return merged(file, own), {**options, **parse_settings(settings or ())}
+
+
+def _calls(text: str) -> list[str]:
+    """`npo:lr=1e-4,beta=0.2,rmu` as two calls: a part that is an option belongs to the call before it."""
+    calls: list[str] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        if calls and "=" in part and ":" not in part.partition("=")[0]:
+            calls[-1] += f",{part}"
+        else:
+            calls.append(part)
+    return calls
 
 
 def _need(chosen: dict[str, Any], *names: str) -> None:

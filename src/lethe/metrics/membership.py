@@ -39,7 +39,9 @@ def membership(
         InputError: If there is no holdout set.
     """
     if not evidence.has(against):
-        raise InputError(f"membership needs the set {against!r}: records like the forget set that were never trained on.")
+        raise InputError(
+            f"membership needs the set {against!r}: records like the forget set that were never trained on."
+        )
     members, others = (_scores(evidence, name, variant, k) for name in (set, against))
     low, high = auc_interval(members, others, seed=0)
     return Score(

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from lethe.evidence import Evidence
 from lethe.registry import metric
 from lethe.score import Score
@@ -27,5 +25,5 @@ def mia_loss(
     low, high = clopper_pearson(round(value * n), n)
     return Score(
         "mia_loss", "logistic", set, value, low, high, n, "control", (0, 1),
-        detail={"interval": "Clopper-Pearson on the pooled records", "against": against, "base": float(np.mean(forget))},
+        detail={"interval": "Clopper-Pearson on the pooled records", "against": against},
     )  # fmt: skip

@@ -19,7 +19,7 @@ def recall(evidence: Evidence, controls: Sequence[Evidence] = (), *, set: str = 
         set: Probe set of interactions.
         k: Length of the list.
     """
-    items = [np.mean(ranks < k) for ranks in ranks_by_user(evidence, set).values()]
+    items = [float(np.mean(ranks < k)) for ranks in ranks_by_user(evidence, set).values()]
     direction = "control" if set == "forget" else "higher"
     return score_of_items("recall", items, variant=f"at{k}", set=set, direction=direction, range=(0, 1))
 

@@ -74,7 +74,9 @@ def bench(
     return results
 
 
-def make_plan(name: str, options: Mapping[str, Any], folder: Path, controls: int, attacks: bool) -> Plan:
+def make_plan(
+    name: str, options: Mapping[str, Any], folder: Path, controls: int, attacks: bool, calls: tuple[str, ...] = ()
+) -> Plan:
     """Check a benchmark's options and count its controls, before any compute."""
     if controls < 0:
         raise InputError(f"controls is {controls}; it must be 0 or more (the audit needs at least 2 for a removal).")
@@ -86,7 +88,7 @@ def make_plan(name: str, options: Mapping[str, Any], folder: Path, controls: int
     bound = bind(card.function, options, what=f"benchmark {name}")
     if paths := bound.get("control"):
         controls = len(paths)
-    return Plan(name, tuple(sorted(bound.items())), str(folder), controls, attacks)
+    return Plan(name, tuple(sorted(bound.items())), str(folder), controls, attacks, calls)
 
 
 def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkResult, dict[str, Cost]]:
@@ -97,7 +99,9 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
     pool.map(prepare, [(plan, role, number) for role, number in sides])
     if plan.attacks:
         attacked = [("target", 0), *([("control", 1)] if numbers else [])]
-        pool.map(trace_attack, [(plan, role, number, call) for role, number in attacked for call in task.attacks])
+        pool.map(
+            trace_attack, [(plan, role, number, call) for role, number in attacked for call in plan.attack_calls()]
+        )
     base = pool.map(base_row, [(plan, role, number) for role, number in sides])
     made = pool.map(method_row, [(plan, cell) for cell in cells])
     floors = [Cell(call, 0, "floor") for call in task.floors]
@@ -159,7 +163,9 @@ def cells_of(
         name, given = parse_call(call)
         card = find("method", name)
         if card.families and task.family not in card.families:
-            raise InputError(f"The method {name} is for {', '.join(card.families)} models; {task.name} is {task.family}.")
+            raise InputError(
+                f"The method {name} is for {', '.join(card.families)} models; {task.name} is {task.family}."
+            )
         settings = {**task.presets.get(name, {}), **given, **of_methods.get(name, {})}
         bind(card.function, settings, what=name)
         cells += [Cell(name, seed, "method", tuple(sorted(settings.items())), call) for seed in range(1, seeds + 1)]

@@ -21,7 +21,7 @@ from lethe.models import load
 from lethe.models.base import Model
 from lethe.registry import find
 from lethe.runs.results import Cost, Role, Row, load_row
-from lethe.runs.unlearn import unlearn
+from lethe.runs.unlearn import changed_weights, unlearn
 from lethe.task import Task
 
 
@@ -34,6 +34,11 @@ class Plan:
     folder: str
     controls: int
     attacks: bool
+    calls: tuple[str, ...] = ()  # attacks instead of the benchmark's own
+
+    def attack_calls(self) -> tuple[str, ...]:
+        """The attacks of this run."""
+        return (self.calls or self.task().attacks) if self.attacks else ()
 
     def task(self) -> Task:
         """The benchmark's task, made once per process."""
@@ -56,13 +61,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cell:
-    """One method under one seed."""
+    """One method under one seed; `given` is the folder of a model unlearned elsewhere, with its hash as option."""
 
     method: str
     seed: int
     role: Role
     options: tuple[tuple[str, Any], ...] = ()
     label: str = ""
+    given: str = ""
 
     @property
     def id(self) -> str:
@@ -125,19 +131,13 @@ def method_row(plan: Plan, cell: Cell) -> Made:
     """Unlearn, look, attack."""
     path = Path(plan.folder) / "rows" / f"{cell.id}.json"
     task = plan.task()
-    key = digest([asdict(cell), plan.options, plan.controls, plan.attacks, task.request.fingerprint(), list(task.metrics)])
+    of_task = [task.request.fingerprint(), list(task.metrics), list(plan.attack_calls())]
+    key = digest([asdict(cell), plan.options, plan.controls, of_task])
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["key"] == key:
             return Made(load_row(stored["row"]), Cost(**stored["cost"]), stored["retain_loss"])
-    folder = Path(plan.folder) / "models" / cell.id
-    manifest = _manifest(folder)
-    if manifest.get("key") != key:
-        _make(plan, cell, folder)
-        manifest = {**_manifest(folder), "key": key}
-        write_json(folder / "lethe.json", manifest)
-    model = load(folder, family=task.family)
-    card = find("method", cell.method)
+    model, manifest = _given(plan, cell) if cell.given else _unlearned(plan, cell, key)
     evidence = plan.evidence(model)
     row = Row(
         id=cell.id,
@@ -148,9 +148,9 @@ def method_row(plan: Plan, cell: Cell) -> Made:
         model=evidence.model,
         changed=manifest["changed_weights"],
         scores=measure(task.metrics, evidence, plan.control_evidence()),
-        recoveries=tuple(_recover(plan, cell, model, call) for call in task.attacks) if plan.attacks else (),
+        recoveries=tuple(_recover(plan, cell, model, call) for call in plan.attack_calls()),
         answers=answers(evidence),
-        card={"intent": card.intent, "level": card.level, "paper": card.paper, "summary": card.summary},
+        card=_card(cell.method),
     )
     cost = Cost(manifest["seconds"], manifest["peak_memory_mib"])
     made = Made(row, cost, _retain_loss(evidence))
@@ -158,6 +158,31 @@ def method_row(plan: Plan, cell: Cell) -> Made:
         path, {"key": key, "row": asdict(row), "cost": asdict(cost), "retain_loss": made.retain_loss}, nan="null"
     )
     return made
+
+
+def _unlearned(plan: Plan, cell: Cell, key: str) -> tuple[Model, dict[str, Any]]:
+    """The method's model with its manifest, from the run's folder if it was made before."""
+    folder = Path(plan.folder) / "models" / cell.id
+    if _manifest(folder).get("key") != key:
+        _make(plan, cell, folder)
+        write_json(folder / "lethe.json", {**_manifest(folder), "key": key})
+    return load(folder, family=plan.task().family), _manifest(folder)
+
+
+def _given(plan: Plan, cell: Cell) -> tuple[Model, dict[str, Any]]:
+    """A model that was unlearned elsewhere; where it brings no manifest, what can be known without one."""
+    trust = bool(dict(plan.options).get("trust_remote_code", False))
+    model = load(cell.given, family=plan.task().family, trust_remote_code=trust)
+    changed, _ = changed_weights(plan.side("target", 0), model)
+    unknown = {"options": {}, "changed_weights": changed, "seconds": 0.0, "peak_memory_mib": 0.0}
+    return model, _manifest(Path(cell.given)) or unknown
+
+
+def _card(method: str) -> dict[str, str]:
+    if not method:
+        return {"intent": "", "level": "", "paper": "", "summary": "Made elsewhere; no manifest says how."}
+    card = find("method", method)
+    return {"intent": card.intent, "level": card.level, "paper": card.paper, "summary": card.summary}
 
 
 def _make(plan: Plan, cell: Cell, folder: Path) -> None:
@@ -223,4 +248,3 @@ def answers(evidence: Evidence) -> tuple[str, ...]:
 
 def _retain_loss(evidence: Evidence) -> float:
     return float(evidence.nll("retain").mean())
-

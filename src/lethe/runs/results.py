@@ -101,9 +101,14 @@ def _benchmark(data: Mapping[str, Any]) -> BenchmarkResult:
 
 def load_row(data: Mapping[str, Any]) -> Row:
     """Rebuild a `Row` from parsed JSON."""
-    verdict = data["verdict"] and Verdict(**{**data["verdict"], "checks": tuple(Check(**c) for c in data["verdict"]["checks"])})
+    verdict = data["verdict"] and Verdict(
+        **{**data["verdict"], "checks": tuple(Check(**c) for c in data["verdict"]["checks"])}
+    )
     recoveries = tuple(
-        Recovery(**{**entry, "points": tuple(Point(**point) for point in entry["points"])}) for entry in data["recoveries"]
+        Recovery(**{**entry, "points": tuple(Point(**point) for point in entry["points"])})
+        for entry in data["recoveries"]
     )
     scores = tuple(Score(**{**s, "range": tuple(s["range"]), "items": tuple(s["items"])}) for s in data["scores"])
-    return Row(**{**data, "scores": scores, "recoveries": recoveries, "verdict": verdict, "answers": tuple(data["answers"])})
+    return Row(
+        **{**data, "scores": scores, "recoveries": recoveries, "verdict": verdict, "answers": tuple(data["answers"])}
+    )

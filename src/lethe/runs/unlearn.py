@@ -57,8 +57,8 @@ def _records(source: Source, family: str) -> Sequence[Record]:
 def describe_request(request: Request) -> dict[str, Any]:
     """The request as it stands in manifests and results."""
     counts = {name: len(getattr(request, name)) for name in ("forget", "retain", "holdout")}
-    return {"fingerprint": request.fingerprint(), "intent": request.intent, "scope": request.scope, "seed": request.seed,
-            "reason": request.reason, **counts}  # fmt: skip
+    told = {name: getattr(request, name) for name in ("intent", "scope", "seed", "reason")}
+    return {"fingerprint": request.fingerprint(), **told, **counts}
 
 
 def apply_method(name: str, model: Model, request: Request, options: Mapping[str, Any], folder: Path | None) -> Model:
@@ -134,7 +134,15 @@ def unlearn(
     """
     known = model.family if isinstance(model, Model) else family or family_of(model)
     request, sources = make_request(
-        known, forget, retain, holdout, seed=seed, intent=intent, scope=scope, reason=reason, allow_overlap=allow_overlap
+        known,
+        forget,
+        retain,
+        holdout,
+        seed=seed,
+        intent=intent,
+        scope=scope,
+        reason=reason,
+        allow_overlap=allow_overlap,
     )
     loaded = model if isinstance(model, Model) else load(model, family=known, trust_remote_code=trust_remote_code)
     work = None if out is None else Path(out).with_name(f".{Path(out).name}.run")
@@ -179,5 +187,5 @@ def _plain_options(card: Card, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every option that was in force, not only the given ones."""
     bound = bind(card.function, given, what=card.name)
     known = {name: bound.get(name, option.default) for name, option in card.options().items()}
-    return {name: value if isinstance(value, str | int | float | bool | None) else str(value) for name, value in known.items()
-            if name != "folder"}  # fmt: skip
+    known.pop("folder", None)
+    return {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in known.items()}
