@@ -73,3 +73,18 @@ def test_loss_attack_cuts_the_forget_set_to_the_unseen(seed: int):
     unseen = rng.exponential(size=30)
     m = classification.mia_loss_logistic(rng.exponential(size=300), unseen)
     assert m <= 0.9  # without the cut, ten members to a non-member, "always member" alone would score .91
+
+
+def test_mia_efficacy_is_fitted_on_as_many_retain_as_test_items():
+    rng = np.random.default_rng(0)
+    retain, test, forget = rng.normal(0, 1, 40), rng.normal(1.5, 1, 40), rng.normal(1, 1, 200)
+    share = classification.mia_efficacy(retain, test, forget)
+    assert 0.2 < share < 0.9
+    assert classification.mia_efficacy([*retain, *rng.normal(1, 1, 500)], test, forget) == share
+
+
+def test_mia_member_rate_does_not_follow_the_sizes_of_the_two_sets():
+    rng = np.random.default_rng(0)
+    retain, test = rng.normal(0, 1, 600), rng.normal(1, 1, 30)
+    rate = classification.mia_member_rate(retain, test, rng.normal(1, 1, 400))
+    assert rate < 0.5  # unbalanced, nearly everything would pass for a member

@@ -1,5 +1,7 @@
 """What must hold of attack scores and of the curves drawn from them."""
 
+import zlib
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,13 @@ def test_min_k_pp_ignores_a_shift_of_the_logits(logits: list[list[float]], shift
     rows = np.array(logits)
     if (membership.moments(log_softmax(rows, axis=1))[1] > 1e-3).all():
         assert score(rows + shift) == approx(score(rows), rel=1e-6, abs=1e-6)
+
+
+def test_zlib_counts_the_bytes_of_the_text_as_it_is():
+    text = "AaAaBbBbAAaaBBbb, naïve"
+    score = membership.zlib([[-1.0, -3.0]], [text])
+    assert score == approx(-2 / len(zlib.compress(text.encode("utf-8"), 6)))
+    assert len(zlib.compress(text.lower().encode())) < len(zlib.compress(text.encode()))  # or the case shows nothing
 
 
 def test_tokens_of_probability_0_do_not_count_in_the_moments():
