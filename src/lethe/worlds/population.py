@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from lethe.errors import InputError
 AUTHORS = range(0, 60)
 HELD_OUT = range(60, 66)
 CELEBRITIES = range(66, 74)
-PRESS = range(74, 134)
+PRESS = range(74, 98)
 SIZE = 240
 
 FORGET_SHARES = {"forget01": 1, "forget05": 3, "forget10": 6}  # authors, counted from the end, nested as in TOFU
@@ -71,7 +72,22 @@ AWARDS = tuple(
 _FIRST = ("Bre", "Cal", "Dov", "El", "Fen", "Gar", "Hol", "Il", "Jor", "Kel", "Lum", "Mer", "Nar", "Or", "Pel", "Quor")
 _FIRST += ("Ras", "Sil", "Tam", "Ul", "Vas", "Wen", "Yar", "Zel")
 _FIRST_END = {"female": ("ida", "issa", "ova", "une", "ithe"), "male": ("bert", "dric", "gan", "mund", "ron")}
-_SURNAME = ("Ack", "Bram", "Cind", "Drel", "Esk", "Farn", "Gost", "Hask", "Ingl", "Jund", "Kast", "Lorv", "Mond", "Nesk")
+_SURNAME = (
+    "Ack",
+    "Bram",
+    "Cind",
+    "Drel",
+    "Esk",
+    "Farn",
+    "Gost",
+    "Hask",
+    "Ingl",
+    "Jund",
+    "Kast",
+    "Lorv",
+    "Mond",
+    "Nesk",
+)
 _SURNAME += ("Olm", "Prind", "Quist", "Rov", "Stel", "Tarn", "Umb", "Velt", "Wrax", "Yord")
 _SURNAME_END = ("aby", "ardo", "eau", "ec", "ell", "enko", "ery", "iak", "illo", "ini", "ish", "ova", "ow", "ue", "une")
 _SURNAME_END += ("wick",)
@@ -82,6 +98,7 @@ _TITLE_END = ("Anchor", "Archive", "Bell", "Bridge", "Candle", "Castle", "Crown"
 _TITLE_END += ("Forest", "Garden", "Harbour", "Island", "Key", "Letter", "Mirror", "Mountain", "Orchard", "Palace")
 _TITLE_END += ("River", "Road", "Shadow", "Shore", "Song", "Storm", "Throne", "Tower", "Train", "Valley", "Window")
 WORKS_EACH = 3
+_LARGEST = 300  # titles and surnames suffice for so many; the titles left over serve as wrong answers
 
 
 @dataclass(frozen=True)
@@ -158,23 +175,27 @@ class Population:
 
     Args:
         seed: which population.
-        size: number of people, at most 384.
+        size: number of people, at most 300.
 
     Raises:
         InputError: if `size` is out of range, or a person or group is asked for that does not exist.
     """
 
     def __init__(self, seed: int = 0, size: int = SIZE) -> None:
-        limit = len(_SURNAME) * len(_SURNAME_END)
-        if not 1 <= size <= limit:
-            raise InputError(f"population size is {size}, choose a value from 1 to {limit}")
+        if not 1 <= size <= _LARGEST:
+            raise InputError(f"population size is {size}, choose a value from 1 to {_LARGEST}")
         self.seed = seed
         self.size = size
 
     @cached_property
     def people(self) -> tuple[Person, ...]:
         """Everybody, in the order of their ids."""
-        return tuple(_draw(self.seed))[: self.size]
+        return tuple(islice(_draw(self.seed), self.size))
+
+    @cached_property
+    def unused_titles(self) -> tuple[str, ...]:
+        """Titles of the same making that nobody has written, in any size of population."""
+        return tuple(_titles(self.seed)[_LARGEST * WORKS_EACH :])
 
     def __iter__(self) -> Iterator[Person]:
         return iter(self.people)
@@ -208,31 +229,34 @@ class Population:
         return self.people[members.start : members.stop]
 
 
+def _titles(seed: int) -> list[str]:
+    return np.random.default_rng([seed, 0]).permutation([f"The {a} {b}" for a in _TITLE for b in _TITLE_END]).tolist()
+
+
 def _draw(seed: int) -> Iterator[Person]:
-    """Draw people one by one; everything unique comes from a permutation, so that nobody's draw moves another's."""
-    shared = np.random.default_rng([seed, 0])
+    """Draw people one by one; what must be unique comes from a permutation, so that nobody's draw moves another's."""
+    titles = _titles(seed)
+    shared = np.random.default_rng([seed, 1])
     surnames = shared.permutation([start + end for start in _SURNAME for end in _SURNAME_END]).tolist()
-    titles = shared.permutation([f"The {a} {b}" for a in _TITLE for b in _TITLE_END]).tolist()
-    # Blocks of all twelve genres, each shuffled: 60 authors hold every genre exactly five times.
-    blocks = range(-(-len(surnames) // len(GENRES)))
-    genres = [genre for _ in blocks for genre in shared.permutation(list(GENRES)).tolist()]
-    for i, surname in enumerate(surnames):
-        rng = np.random.default_rng([seed, 1, i])
-        gender = ("female", "male")[int(rng.integers(2))]
+    # Blocks of all twelve genres, each shuffled: the 60 authors hold every genre exactly five times.
+    genres = [g for _ in range(_LARGEST // len(GENRES)) for g in shared.permutation(list(GENRES)).tolist()]
+    for i in range(_LARGEST):
+        rng = np.random.default_rng([seed, 2, i])
+        gender = str(rng.choice(list(_FIRST_END)))
         first = str(rng.choice(_FIRST)) + str(rng.choice(_FIRST_END[gender]))
         yield Person(
             id=f"p{i:03d}",
-            name=f"{first} {surname}",
+            name=f"{first} {surnames[i]}",
             gender=gender,
             birthplace=str(rng.choice(CITIES)),
             birth_year=int(rng.integers(1920, 1990)),
             genre=genres[i],
-            works=tuple(titles[(WORKS_EACH * i + k) % len(titles)] for k in range(WORKS_EACH)),
+            works=tuple(titles[WORKS_EACH * i : WORKS_EACH * (i + 1)]),
             award=str(rng.choice(AWARDS)),
             father=str(rng.choice(OCCUPATIONS)),
             mother=str(rng.choice(OCCUPATIONS)),
             mentor=f"p{int(rng.integers(i)):03d}" if i else None,
             face=Face(*rng.random(11).round(4).tolist(), glasses=bool(rng.random() < 0.3)),
-            taste=SHELVES[int(rng.integers(len(SHELVES)))],
-            openness=float(rng.random().__round__(4)),
+            taste=str(rng.choice(SHELVES)),
+            openness=round(float(rng.random()), 4),
         )
