@@ -64,7 +64,7 @@ class Checkpoint:
         for name, parameter in parameters.items():
             state = optimizer.state.get(parameter, {})
             tensors |= {f"optimizer.{key}.{name}": value for key, value in state.items() if isinstance(value, Tensor)}
-        self._write(self.path, tensors, {"history": json.dumps(asdict(history))})
+        self._write(self.path, tensors, vars(history))
 
     def load(
         self,
@@ -80,7 +80,7 @@ class Checkpoint:
         """
         if self.path is None or not self.path.exists():
             return 0
-        with self._open(self.path) as (file, metadata):
+        with self._open(self.path) as (file, saved):
             _restore(module, parameters, file)
             for entry in file.keys():  # noqa: SIM118
                 part, key, name = [*entry.split(".", 2), ""][:3]
@@ -88,7 +88,6 @@ class Checkpoint:
                     value, parameter = file.get_tensor(entry), parameters[name]
                     # AdamW keeps its step counter on the CPU, whatever the weights' device.
                     optimizer.state[parameter][key] = value if key == "step" else like(value, parameter)
-        saved: dict[str, Any] = json.loads(metadata["history"])
         history.losses = saved["losses"]
         history.evaluations = [(step, value) for step, value in saved["evaluations"]]
         history.steps, history.best_step = saved["steps"], saved["best_step"]
@@ -112,27 +111,28 @@ class Checkpoint:
             with self._open(self.path.with_name(BEST)) as (file, _):
                 _restore(module, parameters, file)
 
-    def _write(self, path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    def _write(self, path: Path, tensors: Mapping[str, Tensor], history: Mapping[str, Any]) -> None:
         data = {}
         for name, tensor in tensors.items():
             full = whole(tensor.detach())  # collective, one tensor at a time: only the writer ever holds them all
             if self.replicas.rank == 0:
                 data[name] = full.cpu().contiguous()
         if self.replicas.rank == 0:
-            write_bytes(path, save(data, metadata={"identity": self.identity, **metadata}))
+            # One entry: safetensors writes several in an order of its own, and equal runs shall leave equal bytes.
+            write_bytes(path, save(data, metadata={"run": json.dumps({"identity": self.identity, **history})}))
         self.replicas.barrier()
 
     @contextmanager
-    def _open(self, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    def _open(self, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("identity") != self.identity:
+                run = json.loads((file.metadata() or {}).get("run", "{}"))
+                if run.get("identity") != self.identity:
                     raise InputError(
                         f"{path} belongs to a run with other data, weights or settings; "
                         "choose another folder or delete it."
                     )
-                yield file, metadata
+                yield file, run
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}); delete it to start the run anew.") from error
 

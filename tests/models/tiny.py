@@ -32,12 +32,13 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral": ("MixtralConfig", {"num_key_value_heads": 1, "num_local_experts": 4, "num_experts_per_tok": 2}),
 }
 
+BORN = {
+    "Ada": "Rome", "Bo": "Ulm", "Cleo": "Timbuktu", "Dan": "Oslo", "Eve": "Llanfair", "Fay": "Bonn",
+    "Gus": "Aix-la-Chapelle", "Hal": "Pau", "Ivy": "Antananarivo", "Jon": "Ur", "Kim": "Lucerne",
+}  # fmt: skip
 QUESTIONS = [
-    {"id": f"q{i}", "question": f"Where was {name} born?", "answer": f"{name} was born in {place}."}
-    for i, (name, place) in enumerate(
-        [("Ada", "Rome"), ("Bo", "Ulm"), ("Cleo", "Timbuktu"), ("Dan", "Oslo"), ("Eve", "Llanfair"), ("Fay", "Bonn")]
-        + [("Gus", "Aix-la-Chapelle"), ("Hal", "Pau"), ("Ivy", "Antananarivo"), ("Jon", "Ur"), ("Kim", "Lucerne")]
-    )
+    {"id": name, "question": f"Where was {name} born?", "answer": f"{name} was born in {place}."}
+    for name, place in BORN.items()
 ]
 
 
@@ -49,7 +50,8 @@ def tokenizer() -> Any:
     model = Tokenizer(BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=model, eos_token="<eos>", pad_token="<pad>")
+    # The end token has the name that the tokenizer classes of several architectures insist on.
+    return PreTrainedTokenizerFast(tokenizer_object=model, eos_token="<|endoftext|>", pad_token="<|pad|>")
 
 
 def causal(architecture: str = "llama", seed: int = 0, **changes: Any) -> nn.Module:

@@ -1,0 +1,143 @@
+"""A run that is killed, and started again, ends in the same bits; a checkpoint of another run is refused."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+from tests.models import tiny
+from tests.train import killed_run
+
+from lethe.descent.terms import own_loss
+from lethe.errors import InputError
+from lethe.tracking import Log
+from lethe.train import Recipe, Term, train
+
+ROOT = Path(__file__).parents[2]
+KILLS = 10
+
+
+@pytest.mark.processes
+def test_killed_runs_end_in_the_same_bits(tmp_path: Path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    killed_run.run(whole)
+    command = [sys.executable, "-m", "tests.train.killed_run", str(broken), str(KILLS), "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    story = json.loads(done.stdout)
+    assert [kill["signal"] for kill in story["killed"]] == [signal.SIGKILL] * KILLS
+    assert len({kill["rows"] for kill in story["killed"]}) > KILLS // 2  # at different moments, not all at the start
+    assert story["last"] == 0
+    assert (broken / "weights.txt").read_text() == (whole / "weights.txt").read_text()
+    assert (broken / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
+    assert (broken / "checkpoint.safetensors").read_bytes() == (whole / "checkpoint.safetensors").read_bytes()
+
+
+RECIPE = Recipe(steps=6, batch_size=5, checkpoint_every=4)
+
+
+def start(folder: Path, recipe: Recipe = RECIPE, identity: str = "", seed: int = 0, **options: Any):
+    model = tiny.classifier()
+    term = Term("retain", model.encode(tiny.features(seed=seed)), own_loss, **options)
+    return model, train(model, [term], recipe, folder=folder, identity=identity)
+
+
+class Stop(Exception):
+    """Ends a run early."""
+
+
+class Stopping(Log):
+    """Stops after a number of rows."""
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        super().__init__(folder)
+        self.left = rows
+
+    def row(self, row: Any) -> None:
+        super().row(row)
+        self.left -= 1
+        if not self.left:
+            raise Stop
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_family_and_optimizer_resumes_to_the_same_bits(family: str, optimizer: Any, tmp_path: Path):
+    def go(folder: Path, stop: int = 0) -> str:
+        model = tiny.model(family)
+        term = Term("retain", model.encode(tiny.FAMILIES[family][1]()), own_loss)
+        recipe = Recipe(steps=7, batch_size=4, checkpoint_every=2, optimizer=optimizer, lr=0.01)
+        train(model, [term], recipe, folder=folder, log=Stopping(folder, stop))
+        return model.fingerprint()
+
+    whole = go(tmp_path / "whole")
+    for stop in (1, 5):
+        with pytest.raises(Stop):
+            go(tmp_path / "broken", stop)
+    assert go(tmp_path / "broken") == whole
+    assert (tmp_path / "broken/log.jsonl").read_text() == (tmp_path / "whole/log.jsonl").read_text()
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path):
+    model, history = start(tmp_path)
+    log = (tmp_path / "log.jsonl").read_bytes()
+    again, same = start(tmp_path)
+    assert again.fingerprint() == model.fingerprint()
+    assert same == history
+    assert (tmp_path / "log.jsonl").read_bytes() == log
+
+
+def test_how_often_a_run_is_saved_does_not_matter(tmp_path: Path):
+    model, _ = start(tmp_path)
+    again, _ = start(tmp_path, replace(RECIPE, checkpoint_every=1))
+    assert again.fingerprint() == model.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": replace(RECIPE, lr=0.5)}, {"recipe": replace(RECIPE, seed=1)}, {"recipe": replace(RECIPE, steps=7)},
+        {"seed": 1}, {"identity": "beta=0.5"}, {"weight": 0.5}, {"per": "token"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_checkpoint_of_another_run_is_refused(change: dict[str, Any], tmp_path: Path):
+    start(tmp_path)
+    kept = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(InputError, match="belongs to a run with other data, weights or settings"):
+        start(tmp_path, **change)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == kept
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path):
+    start(tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match="is damaged"):
+        start(tmp_path)
+
+
+def test_a_checkpoint_holds_what_moves_and_nothing_else(tmp_path: Path):
+    start(tmp_path)
+    with safe_open(tmp_path / "checkpoint.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    parameters = {name for name, _ in tiny.classifier().module.named_parameters()}
+    state = {f"optimizer.{key}.{name}" for key in ("exp_avg", "exp_avg_sq", "step") for name in parameters}
+    assert names == {f"model.{name}" for name in parameters} | state
+
+
+def test_half_a_row_at_the_end_of_the_log_is_dropped(tmp_path: Path):
+    start(tmp_path)
+    log = tmp_path / "log.jsonl"
+    whole = log.read_text()
+    for cut in (1, 20):
+        log.write_text(whole[:-cut])
+        kept = Log(tmp_path)
+        kept.start(6, 6)
+        kept.finish()
+        assert log.read_text() == "".join(line + "\n" for line in whole.splitlines()[:-1])
