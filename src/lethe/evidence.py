@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from lethe.data.atomic import folder as atomic_folder
-from lethe.models.base import IGNORED, Batch, Model
 from lethe.data.content import digest
+from lethe.models.base import IGNORED, Batch, Model
 from lethe.request import Record
 
 Probes = Mapping[str, Sequence[Record]]
@@ -46,8 +46,8 @@ class Spec:
 class Evidence:
     """Everything observed of one model.
 
-    Token arrays are flat over the distinct texts; `offsets` (N + 1) cuts them. `index[set][role]` holds, per record, the
-    numbers of its texts: (N,) for the answer and its paraphrase, (N, K) for K perturbed answers.
+    Token arrays are flat over the distinct texts; `offsets` (N + 1) cuts them. `index[set][role]` holds, per record,
+    the numbers of its texts: (N,) for the answer and its paraphrase, (N, K) for K perturbed answers.
     """
 
     family: str
@@ -199,7 +199,9 @@ def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> list[
     std = ((p * logp_all.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
     labels = batch.labels.clamp(min=0)
     logp = logp_all.gather(-1, labels[..., None]).squeeze(-1)
-    better = logits > logits.gather(-1, labels[..., None])
+    own = logits.gather(-1, labels[..., None])
+    lower = torch.arange(logits.shape[-1], device=logits.device) < labels[..., None]
+    better = (logits > own) | ((logits == own) & lower)  # ties go to the lower id: equal scores are no knowledge
     out = []
     for row, number in enumerate(batch.index.tolist()):
         scored = batch.labels[row] != IGNORED

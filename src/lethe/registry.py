@@ -9,15 +9,17 @@ configuration: `bind` checks and converts user input against it.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from lethe.errors import InputError
@@ -122,7 +124,7 @@ def names(kind: str) -> list[str]:
     """Registered names of a kind, built in and installed, sorted; imports none of them."""
     package = importlib.import_module(f"lethe.{kind}s")
     built_in = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
-    return sorted(built_in | {point.name for point in entry_points(group=f"lethe.{kind}s")})
+    return sorted(built_in | {point.name for point in _installed(kind, tuple(sys.path))})
 
 
 def find(kind: str, name: str) -> Card:
@@ -134,11 +136,17 @@ def find(kind: str, name: str) -> Card:
     known = names(kind)
     if name not in known:
         raise InputError(f"Unknown {kind} {name!r}{did_you_mean(name, known)}; `lethe list {kind}s` shows all.")
-    for point in entry_points(group=f"lethe.{kind}s"):
+    for point in _installed(kind, tuple(sys.path)):
         if point.name == name:
             return replace(_card(point.load(), kind, name, point.value), name=name)
     module = importlib.import_module(f"lethe.{kind}s.{name}")
     return _card(getattr(module, name, None), kind, name, module.__name__)
+
+
+@functools.cache
+def _installed(kind: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Entry points of a kind; reading them takes some 10 ms, so once per search path."""
+    return tuple(entry_points(group=f"lethe.{kind}s"))
 
 
 def _card(function: Any, kind: str, name: str, where: str) -> Card:
