@@ -107,6 +107,7 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
     floors = [Cell(call, 0, "floor") for call in task.floors]
     made += pool.map(method_row, [(plan, _at_equal_utility(cell, made)) for cell in floors])
     rows = [one.row for one in [*base, *made]]
+    utility, known = (score_name(task, call, rows[0]) for call in (task.utility, task.knowledge))
     result = BenchmarkResult(
         name=task.name,
         family=task.family,
@@ -114,12 +115,12 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
         source=str(dict(plan.options).get("source", "tiny")),
         note=task.note,
         request=describe_request(task.request),
-        utility=score_name(task, task.utility, rows[0]),
-        knowledge=score_name(task, task.knowledge, rows[0]),
+        utility=utility,
+        knowledge=known,
         distance="distance.kl@forget",
         columns=tuple(score.name for score in rows[0].scores),
         items=tuple(_item(task, record) for record in task.probes["forget"]),
-        rows=tuple(judged(rows, task)),
+        rows=tuple(judged(rows, known, utility)),
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
 
