@@ -126,7 +126,7 @@ def test_fingerprints_see_names_types_shapes_and_scalars():
     one = Classifier(nn.BatchNorm1d(2))  # has a counter without dimensions
     same = one.copy()
     assert one.fingerprint() == same.fingerprint()
-    same.module.num_batches_tracked += 1
+    same.module.get_buffer("num_batches_tracked").add_(1)
     assert one.fingerprint() != same.fingerprint()
     assert (
         Classifier(nn.Linear(2, 3, bias=False)).fingerprint() != Classifier(nn.Linear(3, 2, bias=False)).fingerprint()
