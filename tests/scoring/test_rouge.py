@@ -1,5 +1,6 @@
 """Our overlap against the reference implementation, and what must hold of it for every text."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
@@ -42,6 +43,12 @@ def test_rwku_joins_what_is_said_in_several_sentences():
     assert rouge.rouge_l_rwku(["w1 w2 w6 w7 w8. w1 w3 w8 w9 w5"], truth) == approx(4 / 5)  # Lin 2004, section 3.2
     assert rouge.rouge_l_rwku(["w1 w2 w6 w7 w8 w1 w3 w8 w9 w5"], truth) == approx(4 / 5)
     assert rouge.rouge_l_rwku(["w5. w4. w3. w2. w1"], truth) == 1  # order across sentences does not matter
+
+
+@pytest.mark.parametrize(("output", "truth", "recall"), [("a a b", "a b a", 0.5), ("a b a", "a a b", 1.0)])
+def test_rwku_breaks_ties_between_subsequences_as_the_rouge_package_does(output: str, truth: str, recall: float):
+    """Both pairs have the common subsequences "a a" and "a b"; which is taken decides how many words are unique."""
+    assert rouge.rouge_l_rwku([output], [truth]) == recall
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=20))
