@@ -6,7 +6,9 @@ Heavy imports live inside the commands, so that `lethe --help` answers at once.
 from __future__ import annotations
 
 import json
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -201,6 +203,10 @@ def describe(
 
 def main() -> None:
     """Entry point of the `lethe` command: 0 done, 1 failed, 2 bad usage, 3 required verdict not reached."""
+    # Bars and notices of the libraries below would drown the command's own words; worker processes inherit both.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
+    warnings.simplefilter("ignore", FutureWarning)
     try:
         app()
     except InputError as error:

@@ -23,9 +23,9 @@ def forget_quality(
 ) -> Score:
     """KS test between the truth ratios of model and control: distance D (lower is better) or p (higher is better).
 
-    D is the largest over questions-paired controls' mean; its interval resamples questions, the same in both. p is
-    that against the first control by the exact method; it depends on n as much as on D and has no interval. The detail
-    holds p's floor at this n and the D between controls that differ in their seed alone.
+    D is the mean over the controls, and so are the ends of its interval, which resamples questions, the same ones in
+    both models. p is that against the first control by the exact method; it depends on n as much as on D and has no
+    interval. The detail holds p's floor at this n and the D between controls that differ in their seed alone.
 
     Args:
         set: Probe set with paraphrased and perturbed answers.
@@ -44,6 +44,6 @@ def forget_quality(
         return Score(
             "forget_quality", variant, set, tests[0].p, np.nan, np.nan, len(own), "higher", (0, 1), detail=detail
         )
-    low, high = ks_interval(own, others[0], seed=0)
+    low, high = np.mean([ks_interval(own, other, seed=0) for other in others], axis=0).tolist()
     value = float(np.mean([test.d for test in tests]))
     return Score("forget_quality", variant, set, value, low, high, len(own), "lower", (0, 1), detail=detail)

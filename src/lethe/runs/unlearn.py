@@ -68,8 +68,7 @@ def apply_method(name: str, model: Model, request: Request, options: Mapping[str
         InputError: On an unknown method or option, a family or ability it does not fit, or an empty set that it needs.
     """
     card = find("method", name)
-    if card.families and model.family not in card.families:
-        raise InputError(f"The method {name} is for {', '.join(card.families)} models, this is a {model.family} model.")
+    _check_family(card, model.family)
     model.require(card.needs, f"The method {name}")
     for part in sorted(card.requires):
         if not getattr(request, part):
@@ -78,6 +77,11 @@ def apply_method(name: str, model: Model, request: Request, options: Mapping[str
     if "folder" in card.options():
         bound["folder"] = folder
     return card.function(model, request, **bound)
+
+
+def _check_family(card: Card, family: str) -> None:
+    if card.families and family not in card.families:
+        raise InputError(f"The method {card.name} is for {', '.join(card.families)} models, this is a {family} model.")
 
 
 def changed_weights(before: Model, after: Model) -> tuple[int, int]:
@@ -132,7 +136,10 @@ def unlearn(
     Raises:
         InputError: If anything about the input does not fit; nothing is written then.
     """
+    card = find("method", method)
+    bind(card.function, options or {}, what=method)  # a mistyped option is found before anything is loaded
     known = model.family if isinstance(model, Model) else family or family_of(model)
+    _check_family(card, known)
     request, sources = make_request(
         known,
         forget,
@@ -153,7 +160,7 @@ def unlearn(
     changed, total = changed_weights(loaded, unlearned)
     manifest = Manifest(
         method=method,
-        options=_plain_options(find("method", method), options or {}),
+        options=_plain_options(card, options or {}),
         seed=seed,
         request=describe_request(request),
         sources=sources,
