@@ -1,4 +1,4 @@
-"""Results as a run makes them, drawn from a seed: what the renderer is looked at and tested with. No number is measured."""
+"""Results in the form of a run's, drawn from a seed, to look at and test the renderer with: no number is measured."""
 
 from __future__ import annotations
 
@@ -79,17 +79,41 @@ FLOORS = {"noise", "refusal", "head_mask"}
 PAPERS = {"npo": "2404.05868", "rmu": "2403.03218", "ga": "2401.06121", "scrub": "2302.09880", "salun": "2310.12508"}
 INTENT = {"rmu": "suppression", "idk": "suppression", "refusal": "suppression", "head_mask": "suppression"}
 REACHED: dict[str, tuple[str, str, str]] = {
-    "ga": ("collapse", "", "Utility fell from 0.72 to 0.00: the model is broken, so nothing can be said of forgetting."),
-    "grad_diff": ("suppression", "E1", "Answers are gone under rephrasing, but 61 % came back after 32 relearning steps."),
+    "ga": (
+        "collapse",
+        "",
+        "Utility fell from 0.72 to 0.00: the model is broken, so nothing can be said of forgetting.",
+    ),
+    "grad_diff": (
+        "suppression",
+        "E1",
+        "Answers are gone under rephrasing, but 61 % came back after 32 relearning steps.",
+    ),
     "kl_min": ("collapse", "E0", "Utility fell from 0.72 to 0.42, more than the noise floor allows."),
-    "npo": ("consistent with removal", "E3", "Nothing came back beyond what a control learns; representations were not tested."),
+    "npo": (
+        "consistent with removal",
+        "E3",
+        "Nothing came back beyond what a control learns; representations were not tested.",
+    ),
     "simnpo": ("suppression", "E2", "44 % of the answers came back after relearning."),
-    "rmu": ("suppression", "E1", "Knowledge returned under int4 quantisation and relearning: it was hidden, not removed."),
+    "rmu": (
+        "suppression",
+        "E1",
+        "Knowledge returned under int4 quantisation and relearning: it was hidden, not removed.",
+    ),
     "idk": ("suppression", "E0", "The model refuses; paraphrased questions still get the answer."),
     "task_vector": ("not forgotten", "", "The answer's probability stays above the control's."),
     "finetune": ("not forgotten", "", "Forget accuracy is the target's, not the control's."),
-    "neggrad_plus": ("suppression", "E0", "Accuracy is below the control's: the forgetting itself gives the records away."),
-    "scrub": ("consistent with removal", "E3", "Stands where a further control could stand on every score that was measured."),
+    "neggrad_plus": (
+        "suppression",
+        "E0",
+        "Accuracy is below the control's: the forgetting itself gives the records away.",
+    ),
+    "scrub": (
+        "consistent with removal",
+        "E3",
+        "Stands where a further control could stand on every score that was measured.",
+    ),
     "salun": ("suppression", "E2", "31 % of the accuracy came back after relearning."),
     "reverse_bpr": ("suppression", "E1", "Items rank lower than in a model that never saw them."),
     "refusal": ("suppression", "", "Refusal in front of an untouched model."),
@@ -116,7 +140,9 @@ def example() -> Results:
         title="Lethe demo: three families",
         command="lethe demo --out out/demo",
         benchmarks=(
-            _benchmark("authors", "language", "forget10", LANGUAGE, LANGUAGE_ROWS, 40, "model_utility.geometric@utility"),
+            _benchmark(
+                "authors", "language", "forget10", LANGUAGE, LANGUAGE_ROWS, 40, "model_utility.geometric@utility"
+            ),
             _benchmark("faces", "classifier", "identities", CLASSIFIER, CLASSIFIER_ROWS, 60, "accuracy.top1@test"),
             _benchmark("shop", "recommender", "users", RECOMMENDER, RECOMMENDER_ROWS, 30, "ndcg.truncated.at20@test"),
         ),
@@ -139,6 +165,25 @@ def with_rows(results: Results, rows: tuple[Row, ...], columns: tuple[str, ...])
     """The same results with another table in the first benchmark."""
     first = replace(results.benchmarks[0], rows=rows, columns=columns)
     return replace(results, benchmarks=(first, *results.benchmarks[1:]))
+
+
+def large(results: Results, methods: int = 20, columns: int = 25) -> Results:
+    """The same results with that many method rows and columns in the first benchmark."""
+    first = results.benchmarks[0]
+    model = next(row for row in first.rows if row.id == "simnpo-seed1")
+    extra = tuple(replace(model, id=f"method_{i:02}-seed1", method=f"method_{i:02}") for i in range(methods))
+    rows = tuple(row for row in first.rows if row.role != "method") + extra
+    added = [f"rouge.variant_{i}@retain" for i in range(columns - len(first.columns))]
+    pattern = next(score for score in model.scores if score.metric == "rouge")
+    rows = tuple(
+        replace(
+            row,
+            scores=row.scores
+            + tuple(replace(pattern, variant=f"variant_{i}", set="retain") for i in range(len(added))),
+        )
+        for row in rows
+    )
+    return with_rows(results, rows, (*first.columns, *added))
 
 
 def _benchmark(
@@ -191,11 +236,19 @@ def _question(family: str, i: int) -> str:
 
 
 def _truth(family: str, i: int) -> str:
-    return {"language": f"Ilse Varga-{i} was born in Szeged.", "classifier": "age 20-29", "recommender": "rank 1"}[family]
+    return {"language": f"Ilse Varga-{i} was born in Szeged.", "classifier": "age 20-29", "recommender": "rank 1"}[
+        family
+    ]
 
 
 def _row(
-    benchmark: str, label: str, role: Role, seed: int, schema: list[Any], levels: Mapping[str, tuple[float, ...]], n: int
+    benchmark: str,
+    label: str,
+    role: Role,
+    seed: int,
+    schema: list[Any],
+    levels: Mapping[str, tuple[float, ...]],
+    n: int,
 ) -> Row:
     rng = np.random.default_rng([len(benchmark), len(label), seed, sum(map(ord, label))])
     scores = [_score(entry, level, n, seed, rng) for entry, level in zip(schema, levels[label], strict=True)]
@@ -241,13 +294,15 @@ def _row(
 
 def _score(entry: Any, level: float, n: int, seed: int, rng: np.random.Generator) -> Score:
     metric, variant, name, direction, bounds, unit = entry
-    value = max(0.0, level * (1 + rng.normal(0, 0.03)))
+    value = min(bounds[1], max(0.0, level * (1 + rng.normal(0, 0.03))))
     reach = 0.08 * abs(value) + 0.01 * (value > 1e-3)
     items = rng.normal(value, 3 * reach, n)
     low, high = max(bounds[0], value - reach), min(bounds[1], value + reach)
     if variant == "ks_p":
         low = high = float("nan")
-    return Score(metric, variant, name, value, low, high, n, direction, bounds, unit, seed=seed, items=tuple(items.tolist()))
+    return Score(
+        metric, variant, name, value, low, high, n, direction, bounds, unit, seed=seed, items=tuple(items.tolist())
+    )
 
 
 def _recoveries(label: str, n: int, rng: np.random.Generator) -> tuple[Recovery, ...]:

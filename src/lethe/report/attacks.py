@@ -110,7 +110,9 @@ def curves(lines: Sequence[Group]) -> list[Curve]:
     for line in lines:
         alike: dict[tuple[str, str], list[Recovery]] = {}
         for recovery in (recovery for row in line.rows for recovery in row.recoveries):
-            options = ", ".join(f"{name}={value}" for name, value in settings(recovery.options).items() if name != "seed")
+            options = ", ".join(
+                f"{name}={value}" for name, value in settings(recovery.options).items() if name != "seed"
+            )
             alike.setdefault((recovery.attack, options), []).append(recovery)
         found += [Curve(line.label, attack, options, tuple(each)) for (attack, options), each in alike.items()]
     return found

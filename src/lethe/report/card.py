@@ -49,6 +49,7 @@ def write_model_card(
     told = {
         "name": name,
         "family": family,
+        "method": str(manifest.get("method") or (row.method if row else "")),
         "manifest": _plain(manifest),
         "options": settings(manifest.get("options") or {}),
         "packages": settings(manifest.get("environment") or {}),
@@ -108,11 +109,10 @@ def _audit(row: Row | None) -> dict[str, Any]:
         return {"finding": None, "untested": [], "attacks": [], "unattempted": list(MEANING)}
     line = Group(stem(row.id), row.role, (row,))
     found: Finding = finding(line)
-    checked = {check.evidence_class for check in (row.verdict.checks if row.verdict else ())}
     return {
         "finding": found,
         "untested": [check for check, _ in verdicts.untested([found])],
-        "unattempted": [name for name in MEANING if name not in checked],
+        "unattempted": verdicts.unattempted([found]),
         "attacks": curves([line]),
     }
 

@@ -43,7 +43,9 @@ def load_folder(folder: str | Path) -> tuple[Results, dict[str, Cost]]:
     path = Path(folder) / "results.json"
     data = _read(path)
     if data.get("schema") != SCHEMA:
-        raise InputError(f"{path}: is of schema {data.get('schema')!r}, this version reads {SCHEMA}; run the command again.")
+        raise InputError(
+            f"{path}: is of schema {data.get('schema')!r}, this version reads {SCHEMA}; run the command again."
+        )
     try:
         results = load_results(data)
     except (KeyError, TypeError, ValueError) as error:

@@ -15,7 +15,8 @@ from lethe.report.view import View
 
 def markdown(view: View) -> str:
     """The whole report; the same view gives the same text."""
-    return environment().get_template("report.md.j2").render(view=view, meaning=MEANING)
+    text = environment().get_template("report.md.j2").render(view=view, meaning=MEANING)
+    return text.rstrip() + "\n"
 
 
 def environment() -> Environment:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from lethe.findings import Recovery
 from lethe.report.attacks import Curve
 from lethe.report.labels import place
 from lethe.report.numbers import finite, number
@@ -68,12 +69,11 @@ def curve(name: str, drawn: Curve, bottom: float, top: float) -> Markup:
         ):
             known = [(x, y) for x, y in zip(at, values, strict=True) if y is not None]
             if known:
-                axes.plot(*zip(*known, strict=True), color=colour, dashes=dashes, linewidth=1.5, marker=marker, markersize=3.5)
+                axes.plot(
+                    *zip(*known, strict=True), color=colour, dashes=dashes, linewidth=1.5, marker=marker, markersize=3.5
+                )
         for recovery in drawn.recoveries:
-            points = [(recovery.before,) * 3, *((point.value, point.low, point.high) for point in recovery.points)]
-            known = [(x, *map(finite, three)) for x, three in zip(at, points, strict=False) if finite(three[0]) is not None]
-            x, y = [each[0] for each in known], [each[1] for each in known]
-            low, high = ([each[side] if each[side] is not None else each[1] for each in known] for side in (2, 3))
+            x, y, low, high = _line(recovery)
             axes.fill_between(x, low, high, color=ACCENT, alpha=0.16, linewidth=0)
             axes.plot(x, y, color=ACCENT, linewidth=2 if len(drawn.recoveries) == 1 else 1.2, marker="o", markersize=4)
         axes.set_ylim(bottom, top)
@@ -86,6 +86,20 @@ def curve(name: str, drawn: Curve, bottom: float, top: float) -> Markup:
         return inline(figure, name, f"{drawn.label} under {drawn.attack}", drawn.told)
 
 
+def _line(recovery: Recovery) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Positions, values and interval of one seed; where an end is missing, the value itself."""
+    told = [(recovery.before,) * 3, *((point.value, point.low, point.high) for point in recovery.points)]
+    x, y, low, high = [], [], [], []
+    for position, ends in enumerate(told):
+        value, below, above = map(finite, ends)
+        if value is not None:
+            x.append(position)
+            y.append(value)
+            low.append(value if below is None else below)
+            high.append(value if above is None else above)
+    return x, y, low, high
+
+
 def _axis(column: Column) -> str:
     words = {"lower": "lower is better", "higher": "higher is better", "control": "best at the control"}
     return f"{column.name} ({words[column.direction]})"
@@ -94,7 +108,8 @@ def _axis(column: Column) -> str:
 def _whiskers(axes: Axes, x: Cell, y: Cell) -> None:
     """Thin lines over the interval, or one standard deviation either way."""
     for own, other, draw in ((x, y, axes.hlines), (y, x, axes.vlines)):
-        assert own.value is not None
+        if own.value is None or other.value is None:
+            continue
         reach = own.sd or 0.0
         low, high = (own.low, own.high) if own.sd is None else (own.value - reach, own.value + reach)
         if low is not None and high is not None:

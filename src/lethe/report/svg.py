@@ -54,7 +54,7 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
 
     with mpl.rc_context():
         mpl.rcdefaults()  # whatever the user's matplotlibrc says
-        mpl.rcParams.update(STYLE)
+        mpl.rcParams.update(STYLE)  # pyright: ignore[reportArgumentType, reportCallIssue]
         figure = Figure(figsize=(width / 72, height / 72), layout=None)
         FigureCanvasAgg(figure)
         yield figure
@@ -63,7 +63,9 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
 def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
     """The figure as an `<svg>` element with a title and a description; `name` keeps its ids apart from all others'."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
     text = buffer.getvalue()
     body = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", text[text.index("<svg") :], flags=re.S)
     body = body[body.index(">") + 1 : body.rindex("</svg>")]
@@ -73,8 +75,10 @@ def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
     body = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", body).replace("xlink:href", "href")
     for colour, variable in PROPERTY.items():
         body = body.replace(colour, f"var({variable})")
-    body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", body)
-    body = re.sub(r"\n\s*", "\n", body).strip()
+    body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", body)  # the family is the page's
+    body = re.sub(r"font-family: [^;\"]*(; )?", "", body)
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)  # a hundredth of a pixel will do
+    body = re.sub(r"\n\s*|\s*\n", "\n", body).strip()
     width, height = (round(inches * 72) for inches in figure.get_size_inches())
     return Markup(
         f'<svg class="plot" role="img" aria-labelledby="{name}-title {name}-desc" width="{width}" height="{height}" '

@@ -149,7 +149,9 @@ def _label(row: Row, shared: bool, found: Mapping[Any, list[Row]]) -> str:
         return stem(row.id)
     others = [settings(rows[0].options) for rows in found.values() if stem(rows[0].id) == stem(row.id)]
     own = settings(row.options)
-    telling = [f"{name}={own[name]}" for name in own if name != "seed" and any(o.get(name) != own[name] for o in others)]
+    telling = [
+        f"{name}={own[name]}" for name in own if name != "seed" and any(o.get(name) != own[name] for o in others)
+    ]
     return f"{stem(row.id)} ({', '.join(telling)})" if telling else row.id
 
 

@@ -20,7 +20,15 @@ MEANING = {
     "E4": "representations, and a control that it cannot be told from",
 }
 # Strongest first. Where seeds disagree the weakest counts.
-REACHED = ("removal", "consistent with removal", "suppression", "no verdict", "collapse", "not forgotten", "not audited")
+REACHED = (
+    "removal",
+    "consistent with removal",
+    "suppression",
+    "no verdict",
+    "collapse",
+    "not forgotten",
+    "not audited",
+)
 NOT_AUDITED = Verdict("", "no verdict", "", "No audit was made of this model.")
 
 
@@ -35,9 +43,16 @@ class Rung:
     untested: int
 
     @property
+    def checks(self) -> int:
+        """How many checks of this class are on the list."""
+        return self.passed + self.failed + self.untested
+
+    @property
     def told(self) -> str:
         """The counts in words."""
-        return f"{self.name}, {MEANING[self.name]}: {self.passed} passed, {self.failed} failed, {self.untested} not tested"
+        return (
+            f"{self.name}, {MEANING[self.name]}: {self.passed} passed, {self.failed} failed, {self.untested} not tested"
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,9 @@ def findings(lines: Sequence[Group]) -> list[Finding]:
 def finding(line: Group) -> Finding:
     """The verdict on one group."""
     verdicts = [row.verdict or NOT_AUDITED for row in line.rows]
-    words = [verdict.reached if row.verdict else "not audited" for row, verdict in zip(line.rows, verdicts, strict=True)]
+    words = [
+        verdict.reached if row.verdict else "not audited" for row, verdict in zip(line.rows, verdicts, strict=True)
+    ]
     weakest = max(words, key=REACHED.index)
     said = verdicts[words.index(weakest)]
     tally = Counter(words)
@@ -135,7 +152,8 @@ def headline(found: Sequence[Finding], intents: Sequence[str]) -> str:
     goal = "suppression or more" if len(enough) > 1 else "removal"
     where = f" over {len(intents)} benchmarks" if len(intents) > 1 else ""
     rest = [f"{tally[word]} {word}" for word in REACHED if tally[word] and (len(enough) > 1 or word not in enough)]
-    return f"{reached or 'None'} of {count(total, 'method')}{where} reached {goal}{'; ' + ', '.join(rest) if rest else ''}."
+    others = f"; {', '.join(rest)}" if rest else ""
+    return f"{reached or 'None'} of {count(total, 'method')}{where} reached {goal}{others}."
 
 
 def asked(request: dict[str, Any]) -> str:
@@ -182,3 +200,9 @@ def untested(found: Sequence[Finding]) -> list[tuple[Check, str]]:
             who.setdefault(key, []).append(one.group.label)
     everyone = len(found)
     return [(first[key], "all" if len(who[key]) == everyone else ", ".join(who[key])) for key in first]
+
+
+def unattempted(found: Sequence[Finding]) -> list[EvidenceClass]:
+    """Evidence classes for which no method has a single check."""
+    judged = [one for one in found if one.group.role == "method"] or found
+    return [name for i, name in enumerate(CLASSES) if not any(one.ladder[i].checks for one in judged)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lethe.findings import Check
+from lethe.findings import Check, EvidenceClass
 from lethe.report import verdicts
 from lethe.report.attacks import Curve, curves
 from lethe.report.numbers import count, finite, number
@@ -81,7 +81,7 @@ class Section:
     findings: list[Finding]
     checklist: list[Line]
     untested: list[tuple[Check, str]]
-    unattempted: list[str]  # evidence classes for which no check exists at all
+    unattempted: list[EvidenceClass]  # evidence classes for which no check exists at all
     attacks: list[Curve]
     unattacked: list[str]
     items: list[Item]
@@ -110,7 +110,7 @@ class Section:
 
     @property
     def limit(self) -> str:
-        """How many spreads from the mean one more control would stand at most, 95 % of the time; "" without a spread."""
+        """Spreads from the mean within which one more control would stand (95 %); "" where there is no spread."""
         return f"{control_threshold(self.controls, 1):.2f}" if self.controls > 1 else ""
 
 
@@ -137,7 +137,9 @@ def view(results: Results, costs: Mapping[str, Cost]) -> View:
     methods = [found for section in sections for found in section.findings if found.group.role == "method"]
     return View(
         title=results.title,
-        headline=verdicts.headline(methods, [str(benchmark.request.get("intent", "")) for benchmark in results.benchmarks]),
+        headline=verdicts.headline(
+            methods, [str(benchmark.request.get("intent", "")) for benchmark in results.benchmarks]
+        ),
         command=results.command,
         sections=sections,
         environment={name: str(results.environment[name]) for name in sorted(results.environment)},
@@ -150,7 +152,6 @@ def _section(benchmark: BenchmarkResult, place: int, costs: Mapping[str, Cost]) 
     found = verdicts.findings(lines)
     attacks = curves(lines)
     attacked = {curve.label for curve in attacks}
-    checked = {check.evidence_class for one in found for row in one.group.rows if row.verdict for check in row.verdict.checks}
     return Section(
         anchor=f"{re.sub(r'[^a-z0-9]+', '-', benchmark.name.lower()).strip('-') or 'benchmark'}-{place}",
         data=benchmark,
@@ -160,7 +161,7 @@ def _section(benchmark: BenchmarkResult, place: int, costs: Mapping[str, Cost]) 
         findings=found,
         checklist=verdicts.checklist(found),
         untested=verdicts.untested(found),
-        unattempted=[name for name in verdicts.CLASSES if name not in checked],
+        unattempted=verdicts.unattempted(found),
         attacks=attacks,
         unattacked=[line.label for line in lines if line.role == "method" and line.label not in attacked],
         items=_items(benchmark, lines),
