@@ -81,7 +81,7 @@ class Verdict:
     """The audit's conclusion on one model; never better than the evidence.
 
     `reached`: "removal", "consistent with removal", "suppression", "collapse", "not forgotten" or "no verdict".
-    `highest_class`: the highest evidence class attempted and passed without a gap below it; "" if none.
+    `highest_class`: the highest evidence class attempted and passed, with nothing failed below it; "" if none.
     """
 
     claimed: str

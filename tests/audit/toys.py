@@ -1,8 +1,8 @@
 """The toy models of SoK (arXiv 2506.09227) by which a checklist is checked: small tables of facts with four options.
 
-A key's row in the table times its topic's readout gives the scores of the four options. The forget set is one topic; the
-other keys of that topic were never learnt. Everything passes through the same code as a benchmark's models: training,
-evidence, metrics, attacks, audit.
+A key's row in the table times its topic's readout gives the scores of the four options. The forget set is one topic;
+the other keys of that topic were never learnt. Everything passes through the same code as a benchmark's models:
+training, evidence, metrics, attacks, audit.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from torch import Tensor, nn
 
 from lethe.audit.case import AuditInput, Names, by_name
 from lethe.audit.recovery import Trace, attacked, knowledge, recovery
-from lethe.audit.verdict import audit
 from lethe.descent.terms import own_loss
 from lethe.evidence import Evidence, Spec, observe
-from lethe.findings import Verdict
-from lethe.measure import compute, measure
+from lethe.measure import compute
 from lethe.models.classifier import Classifier
 from lethe.request import Request
 from lethe.score import Score
@@ -28,14 +26,8 @@ from lethe.train import Recipe, Term, train
 
 KEYS, OPTIONS, WIDTH = 24, 4, 12  # keys of each set: forget, retain, never learnt
 ATTACKS = ("relearn:steps=5,10,20,lr=0.05", "quantize", "merge")
-METRICS = (
-    "probability:set=forget",
-    "probability:set=retain",
-    "accuracy:set=retain",
-    "membership",
-    "distance:set=forget",
-    "distance:set=retain",
-)
+METRICS = ("probability:set=forget", "probability:set=retain", "accuracy:set=retain", "membership")
+DISTANCES = ("distance:set=forget", "distance:set=retain")
 NAMES = Names(
     knowledge="probability.answer@forget",
     probability="probability.answer@forget",
@@ -61,11 +53,8 @@ class Facts(nn.Module):
         key, topic = x.long().unbind(1)
         scores = (self.readout[topic] * self.table(key)[:, None]).sum(-1)
         if self.hidden:
-            scores = torch.where(torch.isin(key, torch.tensor(self.hidden))[:, None], DONT_KNOW, scores)
+            scores = scores.masked_fill(torch.isin(key, torch.tensor(self.hidden))[:, None], 0.0)
         return scores
-
-
-DONT_KNOW = torch.tensor([0.0, -0.1, -0.2, -0.3])  # no ties, of which evidence thinks well
 
 
 @cache
@@ -83,7 +72,7 @@ def trained(seed: int, knows: bool) -> Classifier:
     torch.manual_seed(seed)
     model = Classifier(Facts())
     records = [*request().retain, *(request().forget if knows else ())]
-    train(model, [Term("facts", model.encode(records), own_loss)], Recipe(lr=0.1, steps=40, batch_size=48, seed=seed))
+    train(model, [Term("facts", model.encode(records), own_loss)], Recipe(lr=0.15, steps=25, batch_size=48, seed=seed))
     return model
 
 
@@ -139,61 +128,61 @@ def ruined() -> Classifier:
     return edited(lambda facts: facts.table.weight.normal_(std=0.1, generator=torch.Generator().manual_seed(1)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Looked:
     """A model with what was observed of it and what each attack made of it."""
 
     evidence: Evidence
+    attacks: tuple[str, ...]
     traces: tuple[Trace, ...]
 
 
-def look(model: Classifier, attacks: Sequence[str] = ATTACKS) -> Looked:
+def look(model: Classifier, attacks: tuple[str, ...] = ATTACKS) -> Looked:
     sets = {"forget": request().forget, "retain": request().retain, "holdout": request().holdout}
     probability = knowledge(lambda evidence: compute("probability", evidence), spec=Spec(distributions=()))
     traces = [attacked(call, model, request(), probability, original=target()) for call in attacks]
-    return Looked(observe(model, sets), tuple(traces))
+    return Looked(observe(model, sets, Spec(rows=8)), attacks, tuple(traces))
 
 
 @cache
-def looked_target() -> Looked:
-    return look(target())
+def looked_target(attacks: tuple[str, ...] = ATTACKS) -> Looked:
+    return look(target(), attacks)
 
 
 @cache
-def looked_control(seed: int) -> Looked:
-    return look(control(seed))
+def looked_control(seed: int, attacks: tuple[str, ...] = ATTACKS) -> Looked:
+    return look(control(seed), attacks)
+
+
+@cache
+def own_scores(own: Looked) -> tuple[Score, ...]:
+    return tuple(compute(call, own.evidence) for call in METRICS)
 
 
 def scores(own: Looked, controls: Sequence[Looked]) -> dict[str, Score]:
-    return by_name(measure_all(own, [one for one in controls if one is not own]))
-
-
-def measure_all(own: Looked, controls: Sequence[Looked]) -> tuple[Score, ...]:
-    calls = [call for call in METRICS if controls or not call.startswith("distance")]
-    return tuple(compute(call, own.evidence, [one.evidence for one in controls]) for call in calls)
+    others = [one.evidence for one in controls if one is not own]
+    return by_name([*own_scores(own), *(compute(call, own.evidence, others) for call in DISTANCES if others)])
 
 
 def case(
     own: Looked, controls: Sequence[Looked], *, level: str = "parameter", claimed: str = "removal", changed: int = 1
 ) -> AuditInput:
-    pairs = zip(own.traces, looked_target().traces, strict=True)
-    found = [
-        recovery(mine, controls[0].traces[row] if controls else None, known) for row, (mine, known) in enumerate(pairs)
-    ]
+    """What the audit reads of one model; the first control is the one that is attacked beside it."""
+    known = looked_target(own.attacks)
+    side = controls[0].traces if controls else (None,) * len(own.traces)
+    found = [recovery(mine, other, knows) for mine, other, knows in zip(own.traces, side, known.traces, strict=True)]
     return AuditInput(
         claimed=claimed,
         level=level,
         names=NAMES,
         scores=scores(own, controls),
-        target=scores(looked_target(), controls),
+        target=scores(known, controls),
         controls=[scores(one, controls) for one in controls],
         recoveries=found,
         changed=changed,
     )
 
 
-def judged(model: Classifier, controls: int = 5, **said: object) -> Verdict:
-    return audit(case(look(model), [looked_control(seed) for seed in range(controls)], **said))  # pyright: ignore
-
-
-__all__ = ["case", "judged", "look", "looked_control", "measure"]
+def beside(count: int = 5) -> list[Looked]:
+    """So many controls."""
+    return [looked_control(seed) for seed in range(count)]
