@@ -370,10 +370,9 @@ class _Loop:
     def _evaluate(self, done: int, history: History) -> None:
         assert self.evaluate is not None
         module = self.model.module
-        module.eval()
-        value = self.replicas.first(float(self.evaluate(self.model)))
+        with self.model.evaluating():
+            value = self.replicas.first(float(self.evaluate(self.model)))
         self.replicas.reshard(module)
-        module.train()
         best = min((v for _, v in history.evaluations if not math.isnan(v)), default=math.inf)
         history.evaluations.append((done, value))
         self.log.row({"step": done, "evaluation": value})
