@@ -33,7 +33,9 @@ ORDER = [
     {"benchmarks", "worlds"},
     {"audit"},
     {"runs"},
-    {"report", "cli", "__init__", "__main__"},
+    {"report"},
+    {"api"},
+    {"cli", "__init__", "__main__"},
 ]
 ROW = {part: row for row, parts in enumerate(ORDER) for part in parts}
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import lethe
 
 # Adding a public name is a promise to users: it is made here, on purpose, as well as in the package.
-PUBLIC = ["Evidence", "InputError", "Request", "__version__", "audit", "bench", "load", "observe", "unlearn"]
+PUBLIC = ["Evidence", "InputError", "Request", "__version__", "audit", "bench", "demo", "load", "observe", "unlearn"]
 
 HEAVY = ["torch", "transformers", "numpy", "scipy", "sklearn", "matplotlib", "pandas", "pyarrow", "PIL"]
 

@@ -3,13 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lethe.api import audit, bench, demo, unlearn
     from lethe.errors import InputError
     from lethe.evidence import Evidence, observe
     from lethe.models import load
     from lethe.request import Request
-    from lethe.runs.audit import audit
-    from lethe.runs.bench import bench
-    from lethe.runs.unlearn import unlearn
 
 __version__ = "0.1.0"
 
@@ -18,14 +16,15 @@ _HOMES = {
     "Evidence": "lethe.evidence",
     "InputError": "lethe.errors",
     "Request": "lethe.request",
-    "audit": "lethe.runs.audit",
-    "bench": "lethe.runs.bench",
+    "audit": "lethe.api",
+    "bench": "lethe.api",
+    "demo": "lethe.api",
     "load": "lethe.models",
     "observe": "lethe.evidence",
-    "unlearn": "lethe.runs.unlearn",
+    "unlearn": "lethe.api",
 }
 
-__all__ = ["Evidence", "InputError", "Request", "__version__", "audit", "bench", "load", "observe", "unlearn"]
+__all__ = ["Evidence", "InputError", "Request", "__version__", "audit", "bench", "demo", "load", "observe", "unlearn"]
 
 
 def __getattr__(name: str) -> Any:

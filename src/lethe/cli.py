@@ -156,9 +156,7 @@ def demo(
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
     """Three embedded worlds, three model families: train, unlearn, attack, audit, report."""
-    from lethe.runs.demo import run_demo
-
-    _show(run_demo(out, workers=workers), out)
+    _show(lethe.demo(out, workers=workers), out)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A benchmark run: targets and controls, methods and floors over seeds, attacks, audit, report.
+"""A benchmark run: targets and controls, methods and floors over seeds, attacks, audit.
 
 The work is cut into jobs that end in one file each. A run that was killed is taken up where it was by the same command:
 what has its file is not made again, and what is under way continues from its checkpoint.
@@ -7,71 +7,18 @@ what has its file is not made again, and what is under way continues from its ch
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lethe.errors import InputError
 from lethe.registry import bind, find, parse_call
 from lethe.runs.cells import Cell, Made, Plan, base_row, method_row, prepare, trace_attack
-from lethe.runs.environment import environment
-from lethe.runs.results import BenchmarkResult, Cost, Results, Row
+from lethe.runs.results import BenchmarkResult, Cost, Row
 from lethe.runs.unlearn import describe_request
 from lethe.runs.verdicts import judged
 from lethe.runs.workers import Pool
 from lethe.task import Task
-
-
-def bench(
-    name: str,
-    *,
-    out: str | Path,
-    source: str = "tiny",
-    split: str | None = None,
-    methods: Sequence[str] | None = None,
-    seeds: int = 1,
-    controls: int = 3,
-    attacks: bool = True,
-    model: str | None = None,
-    control: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None,
-    workers: int = 2,
-) -> Results:
-    """Compare methods on a benchmark, with controls, floors, attacks and intervals.
-
-    Args:
-        name: Benchmark, see `lethe list benchmarks`.
-        out: Folder for results.json, report.html, report.md, and everything made on the way.
-        source: tiny (embedded world), hub, or a path with the official data.
-        split: Split of the benchmark.
-        methods: Methods, each `name` or `name:option=value,...` on top of the benchmark's preset; all with a preset by
-            default.
-        seeds: Seeds per method.
-        controls: Models trained without the forget set, each with another seed.
-        attacks: Attack every model with the benchmark's attacks.
-        model: Folder of the target model, for sources other than tiny.
-        control: Folders of control models, for sources other than tiny.
-        options: Further options of the benchmark, or of the methods as METHOD.OPTION.
-        workers: Processes.
-
-    Raises:
-        InputError: If a name or option does not exist or does not fit.
-    """
-    own, of_methods = _divide(options or {})
-    given = {"source": source, "split": split, "model": model, "control": tuple(control) or None, **own}
-    with Pool(workers) as pool:
-        plan = make_plan(name, {k: v for k, v in given.items() if v is not None}, Path(out) / name, controls, attacks)
-        result, costs = run_plan(plan, cells_of(plan.task(), methods, seeds, of_methods), pool)
-    results = Results(
-        title=f"{name} ({source})",
-        command=f"lethe bench {name}",
-        benchmarks=(result,),
-        environment=environment(),
-        config={"benchmark": name, **{k: v for k, v in given.items() if v is not None}, "seeds": seeds,
-                "controls": controls, "attacks": attacks},
-    )  # fmt: skip
-    write_all(results, costs, out)
-    return results
 
 
 def make_plan(
@@ -125,18 +72,8 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
 
 
-def write_all(results: Results, costs: Mapping[str, Cost], out: str | Path) -> None:
-    """results.json, cost.json and the report."""
-    from lethe.data.atomic import write_json
-    from lethe.report import write_report
-
-    results.save(out)
-    write_json(Path(out) / "cost.json", {name: asdict(cost) for name, cost in sorted(costs.items())})
-    write_report(results, costs, out)
-
-
-def _divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Options of the benchmark, and those of methods (`npo.beta`)."""
+def divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Options of a benchmark, and those of its methods (`npo.beta`)."""
     own: dict[str, Any] = {}
     of_methods: dict[str, dict[str, Any]] = {}
     for key, value in options.items():

@@ -21,7 +21,7 @@ from lethe.models import load
 from lethe.models.base import Model
 from lethe.registry import find
 from lethe.runs.results import Cost, Role, Row, load_row
-from lethe.runs.unlearn import changed_weights, unlearn
+from lethe.runs.unlearn import carry_out, changed_weights
 from lethe.task import Task
 
 
@@ -186,20 +186,8 @@ def _card(method: str) -> dict[str, str]:
 
 
 def _make(plan: Plan, cell: Cell, folder: Path) -> None:
-    request, target = plan.task().request, plan.side("target", 0)
-    unlearn(
-        target,
-        request.forget,
-        request.retain,
-        request.holdout,
-        method=cell.method,
-        options=dict(cell.options),
-        out=folder,
-        seed=cell.seed,
-        intent=request.intent,
-        scope=request.scope,
-        allow_overlap=request.allow_overlap,
-    )
+    request = replace(plan.task().request, seed=cell.seed)
+    carry_out(plan.side("target", 0), request, cell.method, dict(cell.options), folder)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

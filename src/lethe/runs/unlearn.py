@@ -1,9 +1,10 @@
-"""One request carried out on one model: check, train, save, sign the manifest."""
+"""One request carried out on one model: check, train, save with a manifest."""
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,8 @@ from lethe.data.atomic import folder as atomic_folder
 from lethe.data.atomic import write_json
 from lethe.data.load import load_records
 from lethe.errors import InputError
-from lethe.models import family_of, load
 from lethe.models.base import Model
-from lethe.registry import Card, bind, find
+from lethe.registry import Card, bind, find, names
 from lethe.request import Record, Request
 from lethe.runs.environment import environment, metered
 
@@ -25,6 +25,7 @@ Source = str | Path | Sequence[Record]
 class Manifest:
     """What `lethe.json` says: enough to repeat the run and to check that the weights are the ones it made."""
 
+    family: str
     method: str
     options: dict[str, Any]
     seed: int
@@ -68,7 +69,7 @@ def apply_method(name: str, model: Model, request: Request, options: Mapping[str
         InputError: On an unknown method or option, a family or ability it does not fit, or an empty set that it needs.
     """
     card = find("method", name)
-    _check_family(card, model.family)
+    check_family(card, model.family)
     model.require(card.needs, f"The method {name}")
     for part in sorted(card.requires):
         if not getattr(request, part):
@@ -79,7 +80,12 @@ def apply_method(name: str, model: Model, request: Request, options: Mapping[str
     return card.function(model, request, **bound)
 
 
-def _check_family(card: Card, family: str) -> None:
+def check_family(card: Card, family: str) -> None:
+    """Refuse a method for another family.
+
+    Raises:
+        InputError: If the method names families and this is none of them.
+    """
     if card.families and family not in card.families:
         raise InputError(f"The method {card.name} is for {', '.join(card.families)} models, this is a {family} model.")
 
@@ -97,74 +103,43 @@ def changed_weights(before: Model, after: Model) -> tuple[int, int]:
     return changed, total
 
 
-def unlearn(
-    model: str | Path | Model,
-    forget: Source,
-    retain: Source = (),
-    holdout: Source = (),
-    *,
+def carry_out(
+    loaded: Model,
+    request: Request,
     method: str,
+    options: Mapping[str, Any],
     out: str | Path | None = None,
-    options: Mapping[str, Any] | None = None,
-    family: str | None = None,
-    seed: int = 0,
-    intent: str = "removal",
-    scope: str = "entity",
-    reason: str = "",
-    allow_overlap: bool = False,
-    trust_remote_code: bool = False,
+    *,
+    sources: Mapping[str, str] | None = None,
+    original: str = "",
+    finish: Callable[[Path, Mapping[str, Any]], object] = lambda folder, manifest: None,
 ) -> Model:
-    """Make a model forget.
+    """Run a method and, where `out` is given, leave the model's folder with its manifest there.
 
     Args:
-        model: Folder, hub id, or a Lethe model.
-        forget: Records to forget: a path, a hub name, `tiny:WORLD:SPLIT`, or a list of records.
-        retain: Records to keep.
-        holdout: Records never trained on.
-        method: Registered name, see `lethe list methods`.
-        out: Folder for the unlearned model with its manifest `lethe.json`; None writes nothing. A run that was killed
-            continues from its last checkpoint when the same call is made again.
-        options: Options of the method, see `lethe describe METHOD`.
-        family: language, classifier or recommender; read from the model where not given.
-        seed: Seed of the request.
-        intent: removal, suppression or unsure.
-        scope: sample, entity, topic, capability or copyright.
-        reason: Why, in your words; kept in the manifest.
-        allow_overlap: Accept records that stand in forget and another set.
-        trust_remote_code: Run code that comes with the model.
-
-    Raises:
-        InputError: If anything about the input does not fit; nothing is written then.
+        loaded: The model; it is not changed.
+        request: What to forget.
+        method: Registered name.
+        options: Options of the method.
+        out: Folder for the model; a killed run continues from the checkpoint beside it.
+        sources: Where the records came from, for the manifest.
+        original: Where the model came from, for the manifest.
+        finish: Adds to the folder before it takes its name.
     """
-    card = find("method", method)
-    bind(card.function, options or {}, what=method)  # a mistyped option is found before anything is loaded
-    known = model.family if isinstance(model, Model) else family or family_of(model)
-    _check_family(card, known)
-    request, sources = make_request(
-        known,
-        forget,
-        retain,
-        holdout,
-        seed=seed,
-        intent=intent,
-        scope=scope,
-        reason=reason,
-        allow_overlap=allow_overlap,
-    )
-    loaded = model if isinstance(model, Model) else load(model, family=known, trust_remote_code=trust_remote_code)
     work = None if out is None else Path(out).with_name(f".{Path(out).name}.run")
     with metered() as meter:
-        unlearned = apply_method(method, loaded, request, options or {}, work)
+        unlearned = apply_method(method, loaded, request, options, work)
     if out is None:
         return unlearned
     changed, total = changed_weights(loaded, unlearned)
     manifest = Manifest(
+        family=loaded.family,
         method=method,
-        options=_plain_options(card, options or {}),
-        seed=seed,
+        options=_plain_options(find("method", method), options),
+        seed=request.seed,
         request=describe_request(request),
-        sources=sources,
-        original=str(model) if isinstance(model, str | Path) else "",
+        sources=dict(sources or {}),
+        original=original,
         weights_before=loaded.fingerprint(),
         weights_after=unlearned.fingerprint(),
         changed_weights=changed,
@@ -173,21 +148,24 @@ def unlearn(
         peak_memory_mib=meter.peak_memory_mib,
         environment=environment(),
     )
-    save_unlearned(unlearned, manifest, out)
+    _save(unlearned, asdict(manifest), Path(out), finish)
     if work is not None and work.exists():
         shutil.rmtree(work)
     return unlearned
 
 
-def save_unlearned(model: Model, manifest: Manifest, out: str | Path) -> Path:
+def _save(
+    model: Model, manifest: Mapping[str, Any], out: Path, finish: Callable[[Path, Mapping[str, Any]], object]
+) -> None:
     """The model's ordinary folder with `lethe.json` in it, whole or not at all."""
     with atomic_folder(out) as temporary:
-        model.save(temporary / "model")
-        for file in (temporary / "model").iterdir():
+        inner = temporary / out.name
+        model.save(inner)
+        write_json(inner / "lethe.json", manifest)
+        finish(inner, manifest)
+        for file in inner.iterdir():
             file.rename(temporary / file.name)
-        (temporary / "model").rmdir()
-        write_json(temporary / "lethe.json", asdict(manifest))
-    return Path(out)
+        inner.rmdir()
 
 
 def _plain_options(card: Card, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,3 +174,24 @@ def _plain_options(card: Card, given: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: bound.get(name, option.default) for name, option in card.options().items()}
     known.pop("folder", None)
     return {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in known.items()}
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """A model folder's `lethe.json`, or nothing where it has none.
+
+    Raises:
+        InputError: If the file is damaged, or names a method that is not installed.
+    """
+    path = Path(folder) / "lethe.json"
+    if not path.is_file():
+        return {}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        method, _ = manifest["method"], manifest["weights_after"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); restore it, or delete it to audit the weights alone."
+        ) from error
+    if method not in names("method"):
+        raise InputError(f"{path} names the method {method!r}, which is not installed; install its package.")
+    return manifest

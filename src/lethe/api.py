@@ -1,0 +1,254 @@
+"""The functions behind `lethe.unlearn`, `lethe.audit`, `lethe.bench` and the commands of the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lethe.data.atomic import write_json
+from lethe.errors import InputError
+from lethe.models import family_of, load
+from lethe.models.base import Model
+from lethe.registry import bind, find
+from lethe.report import write_model_card, write_report
+from lethe.runs.bench import cells_of, divide, make_plan, run_plan
+from lethe.runs.cells import Cell
+from lethe.runs.environment import environment
+from lethe.runs.results import BenchmarkResult, Cost, Results, Row
+from lethe.runs.unlearn import Source, carry_out, check_family, make_request, read_manifest
+from lethe.runs.workers import Pool
+
+# What stands beside target, controls and floors; the options are the benchmarks' presets.
+DEMO = {
+    "tofu": ("ga", "grad_diff", "npo", "npo:step=sam:rho=0.1", "simnpo", "idk", "rmu", "task_vector"),
+    "faces": ("finetune", "neggrad_plus", "scrub", "salun"),
+    "shop": ("finetune", "grad_diff", "reverse_bpr"),
+}
+
+
+def unlearn(
+    model: str | Path | Model,
+    forget: Source,
+    retain: Source = (),
+    holdout: Source = (),
+    *,
+    method: str,
+    out: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    family: str | None = None,
+    seed: int = 0,
+    intent: str = "removal",
+    scope: str = "entity",
+    reason: str = "",
+    allow_overlap: bool = False,
+    trust_remote_code: bool = False,
+) -> Model:
+    """Make a model forget.
+
+    Args:
+        model: Folder, hub id, or a Lethe model.
+        forget: Records to forget: a path, a hub name, `tiny:WORLD:SPLIT`, or a list of records.
+        retain: Records to keep.
+        holdout: Records never trained on.
+        method: Registered name, see `lethe list methods`.
+        out: Folder for the unlearned model with its manifest `lethe.json`; None writes nothing. A run that was killed
+            continues from its last checkpoint when the same call is made again.
+        options: Options of the method, see `lethe describe METHOD`.
+        family: language, classifier or recommender; read from the model where not given.
+        seed: Seed of the request.
+        intent: removal, suppression or unsure.
+        scope: sample, entity, topic, capability or copyright.
+        reason: Why, in your words; kept in the manifest.
+        allow_overlap: Accept records that stand in forget and another set.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        InputError: If anything about the input does not fit; nothing is written then.
+    """
+    card = find("method", method)
+    bind(card.function, options or {}, what=method)  # a mistyped option is found before anything is loaded
+    known = model.family if isinstance(model, Model) else family or family_of(model)
+    check_family(card, known)
+    request, sources = make_request(
+        known,
+        forget,
+        retain,
+        holdout,
+        seed=seed,
+        intent=intent,
+        scope=scope,
+        reason=reason,
+        allow_overlap=allow_overlap,
+    )
+    loaded = model if isinstance(model, Model) else load(model, family=known, trust_remote_code=trust_remote_code)
+    original = "" if isinstance(model, Model) else str(model)
+    return carry_out(
+        loaded, request, method, options or {}, out, sources=sources, original=original, finish=write_model_card
+    )
+
+
+def audit(
+    model: str | Path,
+    original: str | Path,
+    *,
+    forget: str | Path,
+    out: str | Path,
+    retain: str | Path = "",
+    holdout: str | Path = "",
+    control: Sequence[str | Path] = (),
+    attacks: Sequence[str] | None = None,
+    family: str | None = None,
+    intent: str = "removal",
+    seed: int = 0,
+    allow_overlap: bool = False,
+    trust_remote_code: bool = False,
+    workers: int = 1,
+) -> Results:
+    """Observe, attack and judge an unlearned model; writes the report.
+
+    Args:
+        model: The unlearned model's folder.
+        original: The model before unlearning.
+        forget: Records that were to be forgotten: a path, a hub name or `tiny:WORLD:SPLIT`.
+        out: Folder for report.html, report.md and results.json.
+        retain: Records that were to be kept.
+        holdout: Records of the same kind, never trained on.
+        control: Models trained without the forget set; two or more with different seeds.
+        attacks: Attacks, each `name:option=value,...`; by default all that fit.
+        family: language, classifier or recommender; read from the model where not given.
+        intent: removal, suppression or unsure.
+        seed: Seed of the attacks.
+        allow_overlap: Accept records that stand in forget and another set.
+        trust_remote_code: Run code that comes with a model.
+        workers: Processes.
+
+    Raises:
+        InputError: If models or records cannot be loaded or do not fit each other.
+    """
+    options: dict[str, Any] = {
+        "model": str(original), "forget": str(forget), "retain": str(retain), "holdout": str(holdout),
+        "control": tuple(str(folder) for folder in control), "family": family or "", "intent": intent, "seed": seed,
+        "allow_overlap": allow_overlap, "trust_remote_code": trust_remote_code,
+    }  # fmt: skip
+    for call in attacks or ():
+        find("attack", call.partition(":")[0])
+    plan = make_plan("records", options, Path(out) / "run", len(control), attacks=True, calls=tuple(attacks or ()))
+    manifest = read_manifest(model)
+    subject = load(model, family=plan.task().family, trust_remote_code=trust_remote_code)
+    weights = subject.fingerprint()
+    if manifest and manifest["weights_after"] != weights:
+        raise InputError(f"{model}: its weights are not those that lethe.json vouches for; audit an untouched folder.")
+    seeded = int(manifest.get("seed", 0))
+    label = Path(model).resolve().name
+    cell = Cell(manifest.get("method", ""), seeded, "method", (("weights", weights),), label, str(model))
+    with Pool(workers) as pool:
+        result, costs = run_plan(plan, [cell], pool)
+    results = Results(
+        title=f"Audit of {Path(model).name}",
+        command="lethe audit",
+        benchmarks=(result,),
+        environment=environment(),
+        config={name: value for name, value in options.items() if value not in ("", ())} | {"audited": str(model)},
+    )
+    _write(results, costs, out)
+    write_model_card(out, manifest, row=result.rows[-1], benchmark=result)
+    return results
+
+
+def bench(
+    name: str,
+    *,
+    out: str | Path,
+    source: str = "tiny",
+    split: str | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: int = 1,
+    controls: int = 3,
+    attacks: bool = True,
+    model: str | None = None,
+    control: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    workers: int = 2,
+) -> Results:
+    """Compare methods on a benchmark, with controls, floors, attacks and intervals.
+
+    Args:
+        name: Benchmark, see `lethe list benchmarks`.
+        out: Folder for results.json, report.html, report.md, and everything made on the way.
+        source: tiny (embedded world), hub, or a path with the official data.
+        split: Split of the benchmark.
+        methods: Methods, each `name` or `name:option=value,...` on top of the benchmark's preset; all with a preset by
+            default.
+        seeds: Seeds per method.
+        controls: Models trained without the forget set, each with another seed.
+        attacks: Attack every model with the benchmark's attacks.
+        model: Folder of the target model, for sources other than tiny.
+        control: Folders of control models, for sources other than tiny.
+        options: Further options of the benchmark, or of the methods as METHOD.OPTION.
+        workers: Processes.
+
+    Raises:
+        InputError: If a name or option does not exist or does not fit.
+    """
+    own, of_methods = divide(options or {})
+    given = {"source": source, "split": split, "model": model, "control": tuple(control) or None, **own}
+    with Pool(workers) as pool:
+        plan = make_plan(name, {k: v for k, v in given.items() if v is not None}, Path(out) / name, controls, attacks)
+        result, costs = run_plan(plan, cells_of(plan.task(), methods, seeds, of_methods), pool)
+    results = Results(
+        title=f"{name} ({source})",
+        command=f"lethe bench {name}",
+        benchmarks=(result,),
+        environment=environment(),
+        config={"benchmark": name, **{k: v for k, v in given.items() if v is not None}, "seeds": seeds,
+                "controls": controls, "attacks": attacks},
+    )  # fmt: skip
+    _write(results, costs, out)
+    return results
+
+
+def demo(out: str | Path, *, workers: int = 2) -> Results:
+    """Train targets and controls, unlearn, attack, audit and report; every figure is computed in this run.
+
+    Args:
+        out: Folder for results and report.
+        workers: Processes.
+
+    Raises:
+        InputError: If the number of workers is below 1.
+    """
+    if workers < 1:
+        raise InputError(f"workers is {workers}; it must be at least 1.")
+    results, costs = [], {}
+    with Pool(workers) as pool:
+        for name, methods in DEMO.items():
+            plan = make_plan(name, {}, Path(out) / name, controls=3, attacks=True)
+            result, cost = run_plan(plan, cells_of(plan.task(), methods, 1, {}), pool)
+            results.append(result)
+            costs |= cost
+    found = Results(
+        title="Lethe demo: three worlds, three families",
+        command="lethe demo",
+        benchmarks=tuple(results),
+        environment=environment(),
+        config={"methods": {name: list(methods) for name, methods in DEMO.items()}, "controls": 3},
+    )
+    _write(found, costs, out)
+    return found
+
+
+def _write(results: Results, costs: Mapping[str, Cost], out: str | Path) -> None:
+    """results.json, cost.json, the report, and a card beside every model that the run made."""
+    results.save(out)
+    write_json(Path(out) / "cost.json", {name: asdict(cost) for name, cost in sorted(costs.items())})
+    write_report(results, costs, out)
+    for benchmark in results.benchmarks:
+        for row in benchmark.rows:
+            _write_card(Path(out) / benchmark.name / "models" / row.id, row, benchmark)
+
+
+def _write_card(folder: Path, row: Row, benchmark: BenchmarkResult) -> None:
+    if folder.is_dir():
+        write_model_card(folder, read_manifest(folder), row=row, benchmark=benchmark)
