@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,7 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
             for row, values, logp in _tokens(model, batch, excluded):
                 found[row] = values
                 if row in keep:
-                    distributions[row] = logp
+                    distributions[row] = logp.copy()  # a view would keep the whole batch alive
     offsets = np.cumsum([0, *(len(values["logp"]) for values in found)])
     tokens = {name: np.concatenate([values[name] for values in found]) for name in TOKEN_FIELDS}
     generations, prompts = _generate(model, probes, spec)
@@ -191,32 +191,31 @@ def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> d
     return roles
 
 
-def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> list[tuple[int, dict, np.ndarray]]:
-    logits = model.logits(batch).float()
-    logp_all = logits.log_softmax(-1)  # (B, T, V)
+def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> Iterator[tuple[int, dict, np.ndarray]]:
+    """Per text of the batch: its number, its token quantities and its log-probabilities (n, V)."""
+    scored = batch.labels != IGNORED
+    logits = model.logits(batch)[scored].float()  # (M, V): prompts and padding cost nothing from here on
+    labels = batch.labels[scored][:, None]
+    logp_all = logits.log_softmax(-1)
     p = logp_all.exp()
     mean = (p * logp_all).sum(-1)
     std = ((p * logp_all.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
-    labels = batch.labels.clamp(min=0)
-    logp = logp_all.gather(-1, labels[..., None]).squeeze(-1)
-    own = logits.gather(-1, labels[..., None])
-    lower = torch.arange(logits.shape[-1], device=logits.device) < labels[..., None]
-    better = (logits > own) | ((logits == own) & lower)  # ties go to the lower id: equal scores are no knowledge
-    out = []
-    for row, number in enumerate(batch.index.tolist()):
-        scored = batch.labels[row] != IGNORED
-        if excluded:
-            better[row, :, excluded.get(int(batch.inputs["users"][row]), [])] = False
-        rank = better[row].sum(-1)
-        values = {
-            "logp": logp[row][scored].cpu().numpy(),
-            "hit": (rank[scored] == 0).cpu().numpy(),
-            "mean": mean[row][scored].cpu().numpy(),
-            "std": std[row][scored].cpu().numpy(),
-            "rank": rank[scored].to(torch.int32).cpu().numpy(),
-        }
-        out.append((number, values, logp_all[row][scored].cpu().numpy()))
-    return out
+    better = logits > logits.gather(-1, labels)
+    if excluded:
+        for row, user in enumerate(batch.inputs["users"].tolist()):  # one token per text: rows are users
+            better[row, excluded.get(user, [])] = False
+    rank = better.sum(-1)
+    found = {
+        "logp": logp_all.gather(-1, labels).squeeze(-1).cpu().numpy(),
+        "hit": (rank == 0).cpu().numpy(),
+        "mean": mean.cpu().numpy(),
+        "std": std.cpu().numpy(),
+        "rank": rank.to(torch.int32).cpu().numpy(),
+    }
+    whole = logp_all.cpu().numpy()
+    ends = np.cumsum(scored.sum(-1).cpu().numpy())
+    for number, start, end in zip(batch.index.tolist(), [0, *ends[:-1]], ends, strict=True):
+        yield number, {name: values[start:end] for name, values in found.items()}, whole[start:end]
 
 
 def _excluded(model: Model, probes: Probes) -> dict[int, list[int]]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from lethe.errors import InputError
 from lethe.evidence import Evidence
@@ -14,26 +11,14 @@ from lethe.score import Score
 
 
 def measure(calls: Iterable[str], evidence: Evidence, controls: Sequence[Evidence] = ()) -> tuple[Score, ...]:
-    """Every metric once, read against the controls.
-
-    `Score.reference` is the mean of the same metric over the controls (for a control's own row: the other controls).
+    """Every metric once.
 
     Args:
         calls: Metric calls such as `truth_ratio:set=forget,variant=geometric`.
         evidence: What was observed of the model.
-        controls: Evidence of models trained without the forget set.
+        controls: Evidence of models trained without the forget set, for metrics that compare.
     """
-    scores = []
-    for call in calls:
-        score = compute(call, evidence, controls)
-        # A distance is taken to the controls already; its reference is the distance of controls among themselves.
-        if score.metric in ("distance", "forget_quality"):
-            others = [compute(call, c, [o for o in controls if o is not c]) for c in controls] if len(controls) > 1 else []
-        else:
-            others = [compute(call, control) for control in controls]
-        reference = float(np.mean([other.value for other in others])) if others else None
-        scores.append(replace(score, reference=reference))
-    return tuple(scores)
+    return tuple(compute(call, evidence, controls) for call in calls)
 
 
 def compute(call: str, evidence: Evidence, controls: Sequence[Evidence] = ()) -> Score:

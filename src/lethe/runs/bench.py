@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lethe.errors import InputError
@@ -53,7 +54,7 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
     made = pool.map(method_row, [(plan, cell) for cell in cells])
     floors = [Cell(call, 0, "floor") for call in task.floors]
     made += pool.map(method_row, [(plan, _at_equal_utility(cell, made)) for cell in floors])
-    rows = [one.row for one in [*base, *made]]
+    rows = referenced([one.row for one in [*base, *made]])
     utility, known = (score_name(task, call, rows[0]) for call in (task.utility, task.knowledge))
     result = BenchmarkResult(
         name=task.name,
@@ -70,6 +71,19 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
         rows=tuple(judged(rows, known, utility)),
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
+
+
+def referenced(rows: Sequence[Row]) -> list[Row]:
+    """The rows, each score with its reference: the mean over the controls (for a control's row: over the others)."""
+
+    def reference(row: Row, name: str) -> float | None:
+        found = (other.score(name) for other in rows if other.role == "control" and other.id != row.id)
+        values = [score.value for score in found if score is not None]
+        return fmean(values) if values else None
+
+    return [
+        replace(row, scores=tuple(replace(s, reference=reference(row, s.name)) for s in row.scores)) for row in rows
+    ]
 
 
 def divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -54,9 +54,8 @@ class Plan:
         return observe(model, task.probes, task.spec, cache=Path(self.folder) / "evidence")
 
     def control_evidence(self) -> list[Evidence]:
-        """The evidence of all controls."""
-        numbers = range(1, self.controls + 1) if self.task().control is not None else ()
-        return [self.evidence(self.side("control", number)) for number in numbers]
+        """The evidence of all controls, kept by the process: every row is read against it."""
+        return _control_evidence(self)
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,12 @@ def _side(plan: Plan, role: str, number: int) -> Model:
     make = task.target if role == "target" else task.control
     assert make is not None  # the plan counts no controls where there are none
     return make(number)
+
+
+@lru_cache(maxsize=4)
+def _control_evidence(plan: Plan) -> list[Evidence]:
+    numbers = range(1, plan.controls + 1) if plan.task().control is not None else ()
+    return [plan.evidence(plan.side("control", number)) for number in numbers]
 
 
 def prepare(plan: Plan, role: str, number: int) -> None:
