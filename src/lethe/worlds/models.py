@@ -33,11 +33,19 @@ def authors_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Mo
         model = LanguageModel(LlamaForCausalLM(authors.config(tokenizer)), tokenizer)
         return fit(model, records, authors.RECIPE, seed, folder, per="token")
 
-    content = {"records": records, "recipe": authors.RECIPE, "seed": seed, "world": world_seed, "vocabulary": authors.VOCABULARY}
+    content = {
+        "records": records,
+        "recipe": authors.RECIPE,
+        "seed": seed,
+        "world": world_seed,
+        "vocabulary": authors.VOCABULARY,
+    }
     return cached_model(f"authors-{split}-seed{seed}", content, build, family="language")
 
 
-def fit(model: Model, records: list[dict[str, Any]], recipe: dict[str, Any], seed: int, folder: Path, per: Any) -> Model:
+def fit(
+    model: Model, records: list[dict[str, Any]], recipe: dict[str, Any], seed: int, folder: Path, per: Any
+) -> Model:
     """Train a fresh model on records; checkpoints go to the folder."""
     term = Term("train", model.encode(records), own_loss, per=per)
     train(model, [term], Recipe(**recipe, seed=seed, checkpoint_every=100), folder=folder)
