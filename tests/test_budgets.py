@@ -31,7 +31,7 @@ ORDER = [
     {"descent", "measure", "task", "findings"},
     {"methods", "metrics", "attacks"},
     {"benchmarks", "worlds"},
-    {"audit"},
+    {"auditing"},
     {"runs"},
     {"report"},
     {"api"},

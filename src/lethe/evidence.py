@@ -18,10 +18,12 @@ import torch
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.data.content import digest
+from lethe.errors import InputError
 from lethe.models.base import IGNORED, Batch, Model
 from lethe.request import Record
 
 Probes = Mapping[str, Sequence[Record]]
+FIELDS = {"answer": "answer", "paraphrase": "paraphrased_answer", "perturbed": "perturbed_answer"}  # by role
 TOKEN_FIELDS = ("logp", "hit", "mean", "std", "rank")
 
 
@@ -69,23 +71,35 @@ class Evidence:
         """Whether a set was observed in that role."""
         return role in self.index.get(name, {})
 
+    def texts(self, name: str, role: str = "answer") -> np.ndarray:
+        """Numbers of the texts of a set's records, (N,) or (N, K).
+
+        Raises:
+            InputError: If the set was not observed, or its records hold nothing for that role.
+        """
+        if name not in self.index:
+            raise InputError(f"The set {name!r} was not observed; observed were {', '.join(self.index)}.")
+        if role not in self.index[name]:
+            raise InputError(f"The records of the set {name!r} have no {FIELDS[role]}; give it to every one of them.")
+        return self.index[name][role]
+
     def per_token(self, name: str, role: str = "answer", what: str = "logp") -> list[np.ndarray]:
         """One array (n_i,) per record of a token quantity: logp, hit, mean, std or rank."""
         values = self.tokens[what]
-        return [values[self.offsets[i] : self.offsets[i + 1]] for i in self.index[name][role]]
+        return [values[self.offsets[i] : self.offsets[i + 1]] for i in self.texts(name, role)]
 
     def nll(self, name: str, role: str = "answer") -> np.ndarray:
         """Mean negative log-likelihood per token in nats, (N,) or (N, K)."""
         sums = np.add.reduceat(self.tokens["logp"].astype(np.float64), self.offsets[:-1])
-        return (-sums / np.diff(self.offsets))[self.index[name][role]]
+        return (-sums / np.diff(self.offsets))[self.texts(name, role)]
 
     def sizes(self, name: str, role: str = "answer") -> np.ndarray:
         """Number of scored tokens, (N,) or (N, K)."""
-        return np.diff(self.offsets)[self.index[name][role]]
+        return np.diff(self.offsets)[self.texts(name, role)]
 
     def distribution(self, name: str) -> list[np.ndarray]:
         """Log-probabilities (n_i, V) of the answers whose distribution was kept, in the order of the records."""
-        return [self.distributions[i] for i in self.index[name]["answer"] if i in self.distributions]
+        return [self.distributions[i] for i in self.texts(name) if i in self.distributions]
 
     def generated(self, name: str) -> list[str]:
         """Greedy answers (empty list where none were asked for)."""
@@ -200,7 +214,9 @@ def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> Itera
     p = logp_all.exp()
     mean = (p * logp_all).sum(-1)
     std = ((p * logp_all.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
-    better = logits > logits.gather(-1, labels)
+    own = logits.gather(-1, labels)
+    lower = torch.arange(logits.shape[-1], device=logits.device) < labels
+    better = (logits > own) | ((logits == own) & lower)  # ties go to the lower id: equal scores are no knowledge
     if excluded:
         for row, user in enumerate(batch.inputs["users"].tolist()):  # one token per text: rows are users
             better[row, excluded.get(user, [])] = False

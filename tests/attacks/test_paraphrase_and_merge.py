@@ -9,7 +9,7 @@ from torch import nn
 
 from lethe.attacks.merge import merge
 from lethe.attacks.paraphrase import paraphrase
-from lethe.audit.recovery import attacked
+from lethe.auditing.recovery import attacked
 from lethe.errors import InputError
 from lethe.models.classifier import Classifier
 

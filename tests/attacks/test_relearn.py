@@ -7,7 +7,7 @@ import torch
 from tests.attacks.tiny import classifier, language
 
 from lethe.attacks.relearn import relearn
-from lethe.audit.recovery import attacked, recovery
+from lethe.auditing.recovery import attacked, recovery
 from lethe.descent.terms import own_loss
 from lethe.errors import InputError
 from lethe.registry import find

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lethe.audit.recovery import Measure, knowledge
+from lethe.auditing.recovery import Measure, knowledge
 from lethe.descent.terms import own_loss
 from lethe.evidence import Evidence, Spec
 from lethe.models.base import Model

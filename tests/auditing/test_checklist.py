@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lethe.audit.case import AuditInput, Names, by_name
-from lethe.audit.checklist import checklist
+from lethe.auditing.case import AuditInput, Names, by_name
+from lethe.auditing.checklist import checklist
 from lethe.findings import Check, Point, Recovery
 from lethe.score import Score
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lethe.audit.recovery import Trace, recovery
+from lethe.auditing.recovery import Trace, recovery
 from lethe.errors import InputError
 from lethe.findings import Recovery
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.audit import toys
-from tests.audit.toys import beside, case, look, looked_control, looked_target
+from tests.auditing import toys
+from tests.auditing.toys import beside, case, look, looked_control, looked_target
 
-from lethe.audit.verdict import audit
+from lethe.auditing.verdict import audit
 from lethe.findings import Check, Verdict
 from lethe.models.classifier import Classifier
 

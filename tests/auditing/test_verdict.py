@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lethe.audit.case import TITLES, make
-from lethe.audit.verdict import EXPOSING, ONE_OF, REMOVAL, conclude
+from lethe.auditing.case import TITLES, make
+from lethe.auditing.verdict import EXPOSING, ONE_OF, REMOVAL, conclude
 from lethe.findings import Check, Outcome, Verdict
 
 NEEDED = (*REMOVAL, *(line for group in ONE_OF for line in group))

@@ -14,8 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from lethe.audit.case import AuditInput, Names, by_name
-from lethe.audit.recovery import Trace, attacked, knowledge, recovery
+from lethe.auditing.case import AuditInput, Names, by_name
+from lethe.auditing.recovery import Trace, attacked, knowledge, recovery
 from lethe.descent.terms import own_loss
 from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from tests.attacks.tiny import WORLDS, World
 
-from lethe.audit.recovery import Trace, attacked, recovery, takes_original
+from lethe.auditing.recovery import Trace, attacked, recovery, takes_original
 from lethe.data.content import digest
 from lethe.errors import InputError
 from lethe.registry import find, names

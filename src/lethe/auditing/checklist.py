@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lethe.audit.case import TITLES, AuditInput, make
+from lethe.auditing.case import TITLES, AuditInput, make
 from lethe.findings import Check, Outcome, Recovery
 from lethe.scoring.intervals import control_threshold
 from lethe.scoring.recovery import MIN_SPAN

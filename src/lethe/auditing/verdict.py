@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from lethe.audit.case import AuditInput, make
-from lethe.audit.checklist import COLLAPSED, checklist
+from lethe.auditing.case import AuditInput, make
+from lethe.auditing.checklist import COLLAPSED, checklist
 from lethe.findings import Check, Verdict
 
 Reached = Literal["removal", "consistent with removal", "suppression", "collapse", "not forgotten", "no verdict"]

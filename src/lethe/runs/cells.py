@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lethe.audit.recovery import Measure, Trace, attacked, knowledge, recovery
+from lethe.auditing.recovery import Measure, Trace, attacked, knowledge, recovery
 from lethe.data.atomic import write_json
 from lethe.data.content import digest
 from lethe.evidence import Evidence, observe

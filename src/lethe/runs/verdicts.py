@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lethe.audit.case import AuditInput, Names, by_name
-from lethe.audit.verdict import audit
+from lethe.auditing.case import AuditInput, Names, by_name
+from lethe.auditing.verdict import audit
 from lethe.findings import Verdict
 from lethe.runs.results import Row
 from lethe.score import Score
