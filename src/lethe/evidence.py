@@ -77,11 +77,14 @@ class Evidence:
         Raises:
             InputError: If the set was not observed, or its records hold nothing for that role.
         """
-        if name not in self.index:
-            raise InputError(f"The set {name!r} was not observed; observed were {', '.join(self.index)}.")
-        if role not in self.index[name]:
+        if role not in self._observed(name):
             raise InputError(f"The records of the set {name!r} have no {FIELDS[role]}; give it to every one of them.")
         return self.index[name][role]
+
+    def _observed(self, name: str) -> Mapping[str, np.ndarray]:
+        if name not in self.index:
+            raise InputError(f"The set {name!r} was not observed; observed were {', '.join(self.index)}.")
+        return self.index[name]
 
     def per_token(self, name: str, role: str = "answer", what: str = "logp") -> list[np.ndarray]:
         """One array (n_i,) per record of a token quantity: logp, hit, mean, std or rank."""
@@ -107,6 +110,7 @@ class Evidence:
 
     def column(self, name: str, key: str) -> list[Any]:
         """One field of the probe records."""
+        self._observed(name)
         return [record.get(key) for record in self.records[name]]
 
     def save(self, folder: str | Path) -> None:

@@ -9,7 +9,7 @@ from lethe.score import Score, score_of_items
 from lethe.scoring import memorization
 
 
-@metric(needs={"logits"}, paper="2407.01920", variants=("exact", "ou"))
+@metric(families={"language"}, needs={"logits"}, paper="2407.01920", variants=("exact", "ou"))
 def extraction_strength(
     evidence: Evidence,
     controls: Sequence[Evidence] = (),

@@ -13,6 +13,7 @@ from lethe.scoring import membership as attacks
 from lethe.scoring.roc import auc, auc_interval
 
 Variant = Literal["loss", "min_k", "min_k_pp", "zlib"]
+SHARE = 0.2  # the published one; any other stands in the name
 
 
 @metric(needs={"logits"}, paper="2402.07841", variants=("loss", "min_k", "min_k_pp", "zlib"))
@@ -23,7 +24,7 @@ def membership(
     set: str = "forget",
     against: str = "holdout",
     variant: Variant = "loss",
-    k: float = 0.2,
+    k: float = SHARE,
 ) -> Score:
     """AUC of telling forget from holdout records, 0 to 1: 1 = fully exposed; the ideal is the control's value.
 
@@ -44,8 +45,9 @@ def membership(
         )
     members, others = (_scores(evidence, name, variant, k) for name in (set, against))
     low, high = auc_interval(members, others, seed=0)
+    named = f"{variant}.k{k:g}" if variant.startswith("min_k") and k != SHARE else variant
     return Score(
-        "membership", variant, set, auc(members, others), low, high, len(members), "control", (0, 1),
+        "membership", named, set, auc(members, others), low, high, len(members), "control", (0, 1),
         detail={"against": against, "n_against": len(others)},
     )  # fmt: skip
 

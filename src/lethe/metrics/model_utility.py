@@ -21,7 +21,7 @@ def model_utility(
     evidence: Evidence,
     controls: Sequence[Evidence] = (),
     *,
-    set: str = "utility",
+    set: Literal["utility"] = "utility",
     variant: Literal["geometric", "arithmetic"] = "geometric",
 ) -> Score:
     """Model utility: harmonic mean of probability, ROUGE and truth-ratio score on three utility sets; higher is better.

@@ -9,7 +9,7 @@ from lethe.registry import metric
 from lethe.score import Score, score_of_items
 
 
-@metric(families={"recommender"}, needs={"scores"}, variants=("full",))
+@metric(families={"recommender"}, needs={"scores"})
 def recall(evidence: Evidence, controls: Sequence[Evidence] = (), *, set: str = "test", k: int = 20) -> Score:
     """Recall@K per user over the full catalogue without the user's retained items, 0 to 1.
 

@@ -11,7 +11,7 @@ from lethe.scoring import memorization
 Kind = Literal["geometric", "arithmetic"]
 
 
-@metric(needs={"logits"}, paper="2401.06121", variants=("geometric", "arithmetic"))
+@metric(families={"language"}, needs={"logits"}, paper="2401.06121", variants=("geometric", "arithmetic"))
 def truth_ratio(
     evidence: Evidence, controls: Sequence[Evidence] = (), *, set: str = "forget", variant: Kind = "geometric"
 ) -> Score:
