@@ -78,6 +78,8 @@ def unlearn(
     controls = chosen.pop("control", None)
     _need(chosen, "model", "forget", "method", "out")
     lethe.unlearn(**chosen, options=options)
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first process speaks and audits
     typer.echo(f"Unlearned model and lethe.json: {chosen['out']}")
     if controls:
         passed = {k: chosen[k] for k in ("forget", "retain", "holdout", "family", "seed", "intent", "trust_remote_code",

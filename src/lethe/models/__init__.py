@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from lethe.errors import InputError
@@ -12,13 +13,16 @@ from lethe.registry import did_you_mean
 FAMILIES = ("language", "classifier", "recommender")
 
 
-def load(source: str | Path, *, family: str | None = None, trust_remote_code: bool = False) -> Model:
+def load(
+    source: str | Path, *, family: str | None = None, trust_remote_code: bool = False, device: str = "auto"
+) -> Model:
     """A model from a folder or hub id, in the wrapper of its family.
 
     Args:
         source: Folder, or hub id.
         family: language, classifier or recommender; read from the folder's config.json where not given.
         trust_remote_code: Run code that comes with the model. Off by default.
+        device: auto (this process's GPU where there is one, else the CPU), or a device of torch.
 
     Raises:
         InputError: If the family is unknown or the model cannot be loaded.
@@ -32,7 +36,15 @@ def load(source: str | Path, *, family: str | None = None, trust_remote_code: bo
         from lethe.models.classifier import Classifier as Wrapper
     else:
         from lethe.models.recommender import Recommender as Wrapper
-    return Wrapper.load(source, trust_remote_code=trust_remote_code)
+    model = Wrapper.load(source, trust_remote_code=trust_remote_code)
+    model.module.to(_device() if device == "auto" else device)
+    return model
+
+
+def _device() -> str:
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
 def family_of(source: str | Path) -> str:
@@ -54,4 +66,5 @@ def family_of(source: str | Path) -> str:
         return "recommender"
     if "lethe_architecture" in config:
         return "classifier"
-    return "classifier" if any("ImageClassification" in name for name in config.get("architectures") or ()) else "language"
+    images = any("ImageClassification" in name for name in config.get("architectures") or ())
+    return "classifier" if images else "language"

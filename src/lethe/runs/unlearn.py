@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -129,7 +130,7 @@ def carry_out(
     work = None if out is None else Path(out).with_name(f".{Path(out).name}.run")
     with metered() as meter:
         unlearned = apply_method(method, loaded, request, options, work)
-    if out is None:
+    if out is None or os.environ.get("RANK", "0") != "0":  # under torchrun all processes hold the result; one writes it
         return unlearned
     changed, total = changed_weights(loaded, unlearned)
     manifest = Manifest(
