@@ -72,6 +72,11 @@ class Option:
     help: str
 
     @property
+    def required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is inspect.Parameter.empty
+
+    @property
     def type_name(self) -> str:
         """The annotation as a person would write it."""
         return self.type.__name__ if isinstance(self.type, type) else str(self.type).replace("typing.", "")
@@ -122,31 +127,52 @@ benchmark = _decorator("benchmark")
 
 def names(kind: str) -> list[str]:
     """Registered names of a kind, built in and installed, sorted; imports none of them."""
-    package = importlib.import_module(f"lethe.{kind}s")
-    built_in = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
-    return sorted(built_in | {point.name for point in _installed(kind, tuple(sys.path))})
+    return sorted(_built_in(kind) | {point.name for point in _installed(kind, tuple(sys.path))})
 
 
 def find(kind: str, name: str) -> Card:
     """The card behind a name.
 
     Raises:
-        InputError: If no file and no entry point has that name (with the nearest one that exists).
+        InputError: If no file and no entry point has that name (with the nearest one that exists), more than one has
+            it, or what has it cannot be loaded.
     """
     known = names(kind)
     if name not in known:
         raise InputError(f"Unknown {kind} {name!r}{did_you_mean(name, known)}; `lethe list {kind}s` shows all.")
-    for point in _installed(kind, tuple(sys.path)):
-        if point.name == name:
-            return replace(_card(point.load(), kind, name, point.value), name=name)
+    points = [point for point in _installed(kind, tuple(sys.path)) if point.name == name]
+    places = ["Lethe itself"] * (name in _built_in(kind)) + [_place(point) for point in points]
+    if len(places) > 1:  # no package may stand in silently for what a table or a manifest names
+        raise InputError(f"The {kind} {name!r} comes from {' and from '.join(places)}; uninstall all but one.")
+    if points:
+        return replace(_card(_load(points[0], kind), kind, name, _place(points[0])), name=name)
     module = importlib.import_module(f"lethe.{kind}s.{name}")
     return _card(getattr(module, name, None), kind, name, module.__name__)
+
+
+def _built_in(kind: str) -> set[str]:
+    package = importlib.import_module(f"lethe.{kind}s")
+    return {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
 
 
 @functools.cache
 def _installed(kind: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Entry points of a kind; reading them takes some 10 ms, so once per search path."""
     return tuple(entry_points(group=f"lethe.{kind}s"))
+
+
+def _place(point: EntryPoint) -> str:
+    return f"the package {point.dist.name} ({point.value})" if point.dist else point.value
+
+
+def _load(point: EntryPoint, kind: str) -> Any:
+    try:
+        return point.load()
+    except Exception as error:  # whatever another's package does when it is imported
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"The {kind} {point.name!r} of {_place(point)} cannot be loaded ({told}); mend or uninstall that package."
+        ) from error
 
 
 def _card(function: Any, kind: str, name: str, where: str) -> Card:
@@ -192,14 +218,18 @@ def bind(function: Callable[..., Any], given: Mapping[str, Any], *, what: str = 
     """User input (strings from a command line, values from YAML) as checked keyword arguments.
 
     Raises:
-        InputError: On an unknown option (with the nearest valid name) or a value of the wrong type.
+        InputError: On an unknown option (with the nearest valid name), a value of the wrong type, or a required option
+            that is not given.
     """
     known = options(function)
     what = what or getattr(function, "__name__", "function")
+    if missing := [name for name, option in known.items() if option.required and name not in given]:
+        raise InputError(f"{what} is not given {' and '.join(missing)}, which it cannot do without.")
     bound = {}
     for name, value in given.items():
         if name not in known:
-            raise InputError(f"{what} has no option {name!r}{did_you_mean(name, known)}; it takes {', '.join(known)}.")
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise InputError(f"{what} has no option {name!r}{did_you_mean(name, known)}; {takes}.")
         bound[name] = convert(value, known[name].type, f"option {name!r} of {what}")
     return bound
 

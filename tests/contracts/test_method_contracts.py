@@ -3,6 +3,7 @@
 A rule that does not apply to a method says so by a field of its card, never by its name.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
@@ -114,7 +115,7 @@ def makes_a_model_that_works(card: Card, family: str) -> None:
 
 
 def refuses_before_any_compute(card: Card, family: str) -> None:
-    """An empty set that it requires, or an ability that the model lacks: refused by name, without touching the model."""
+    """An empty set that it requires, or an ability that the model lacks: refused by name, the model untouched."""
     bare = bare_model(family)
     request = usual(card, family)[0]
     assert "forget" in card.requires
@@ -163,7 +164,7 @@ def moves_by_every_term(card: Card, family: str) -> None:
 
     def trained(silent: Callable[[Term], bool]) -> tuple[list[str], dict[str, Tensor]]:
         learner = model(family).copy()
-        given = card.function.__wrapped__(learner, request)
+        given = inspect.unwrap(card.function)(learner, request)
         terms: list[Term] = [given] if isinstance(given, Term) else given
         start = weights(learner)
         named = [term.name for term in terms if term.weight]
@@ -396,7 +397,7 @@ def removes_by_silence(model: Model, request: Request) -> Model:
     return model.copy()
 
 
-BROKEN: dict[Rule, Callable[..., Any]] = {
+BROKEN: dict[Rule, Any] = {
     leaves_model_and_request_alone: ascends_in_place,
     makes_the_same_bytes_from_the_same_seed: draws_from_anywhere,
     makes_a_model_that_works: blows_up,

@@ -19,9 +19,9 @@ from lethe.errors import InputError
 from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
 from lethe.models import FAMILIES
-from lethe.registry import Card, bind, metric
+from lethe.registry import Card, bind
 from lethe.request import Record
-from lethe.score import Score, score_of_items
+from lethe.score import Score
 
 SPEC = Spec(max_new_tokens=12, distributions=("forget", "retain", "holdout"))
 
@@ -193,7 +193,7 @@ def compares(card: Card, evidence: Evidence, options: dict[str, Any]) -> bool:
 
 
 def reads_answers(card: Card, evidence: Evidence, controls: Sequence[Evidence], options: dict[str, Any]) -> bool:
-    """It looks at right answers, or at how likely any are: else (fluency of what is written) it says nothing of them."""
+    """It looks at right answers or their probabilities; else (is what is written fluent?) it says nothing of them."""
     blank = replace(evidence, tokens={}, distributions={}, records={name: [] for name in evidence.records})
     try:
         return score(card, blank, controls, **options).value != score(card, evidence, controls, **options).value

@@ -15,7 +15,7 @@ NEVER = -1e4  # as good as minus infinity to a softmax, and still a weight that 
     families={"classifier"}, needs={"logits"}, intent="suppression", level="output", requires={"forget", "retain"}
 )  # fmt: skip
 def head_mask(model: Model, request: Request) -> Model:
-    """Head mask: a floor. The forgotten class's output is biased away; what the network knows stays as it is.
+    """Head mask, a floor: the forgotten class's output is biased away; what the network knows stays as it is.
 
     Raises:
         InputError: If the request is no class forgetting (a class of the forget set also stands in the retain set), or

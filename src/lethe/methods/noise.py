@@ -21,7 +21,7 @@ def noise(
     match: float | None = None,
     seed: int | None = None,
 ) -> Model:
-    """Random noise: a floor. A method that forgets no more than this at equal retain loss has only done damage.
+    """Random noise, a floor: what forgets no more than this at equal retain loss has only done damage.
 
     Gaussian noise is added to every tensor, scaled by the tensor's own standard deviation.
 

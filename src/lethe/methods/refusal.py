@@ -13,7 +13,7 @@ from lethe.request import Record, Request
 
 @method(families={"language", "recommender"}, intent="suppression", level="output", requires={"forget"})
 def refusal(model: Model, request: Request, *, answer: str = LINES[0]) -> Model:
-    """Refusal: a floor. Whoever asks for the forget set gets no answer; not one weight changes.
+    """Refusal, a floor: whoever asks for the forget set gets no answer; not one weight changes.
 
     A language model refuses prompts that contain a forget question or name a forgotten entity; a recommender never
     shows a forgotten interaction. The rules lie beside the weights in the model's folder, for whoever obeys them.

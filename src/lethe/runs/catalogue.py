@@ -30,7 +30,14 @@ def catalogue(kind: str) -> list[dict[str, str]]:
     if singular not in KINDS:
         known = [*(f"{one}s" for one in KINDS), "models"]
         raise InputError(f"There is no list of {kind!r}{did_you_mean(kind, known)}; one of {', '.join(known)}.")
-    return [_row(find(singular, name)) for name in names(singular)]
+    return [_listed(singular, name) for name in names(singular)]
+
+
+def _listed(kind: str, name: str) -> dict[str, str]:
+    try:
+        return _row(find(kind, name))
+    except InputError as error:  # a package that is broken says so in its own row and hides no other
+        return {"id": name, "family": "", "intent": "", "level": "", "paper": "", "summary": str(error)}
 
 
 def _row(card: Card) -> dict[str, str]:
@@ -61,7 +68,12 @@ def describe(name: str) -> dict[str, Any]:
                 "variants": list(card.variants),
                 "file": card.file,
                 "options": [
-                    {"name": o.name, "type": o.type_name, "default": _shown(o.default), "help": o.help}
+                    {
+                        "name": o.name,
+                        "type": o.type_name,
+                        "default": "required" if o.required else _shown(o.default),
+                        "help": o.help,
+                    }
                     for o in card.options().values()
                 ],
             }
