@@ -191,6 +191,7 @@ def test_fresh_draws_every_random_weight_anew(architecture: str):
     fresh, again, other = model.fresh(1), model.fresh(1), model.fresh(2)
     assert torch.equal(state, torch.random.get_rng_state())
     assert fresh.fingerprint() == again.fingerprint() != other.fingerprint()
+    assert not fresh.module.training
     kept = [
         name
         for (name, new), old in zip(fresh.module.named_parameters(), model.module.parameters(), strict=True)
@@ -270,4 +271,14 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path):
     resized = load_file(folder / "model.safetensors") | {"lm_head.weight": torch.zeros(258, 8)}
     save_file(resized, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="not a loadable causal language model"):
+        load(folder)
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path):
+    """Transformers would complete it at random, with a mere warning."""
+    folder = write(tmp_path / "m")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"lacks 1 of the model's tensors \(lm_head\.weight\)"):
         load(folder)

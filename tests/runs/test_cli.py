@@ -98,9 +98,12 @@ def test_audit_judges_reports_and_ends_with_three_below_what_is_required(desk: D
 
 
 def test_the_untouched_model_is_audited_as_not_forgotten(desk: Desk, lethe: Command, tmp_path: Path):
-    code, *_ = lethe("audit", "--model", desk.target, "--original", desk.target, "--control", desk.control_1,
-                     "--control", desk.control_2, *desk.sets(), "--out", str(tmp_path / "a"), "--attack", "quantize:bits=8",
-                     "--require", "suppression")  # fmt: skip
+    models = ["--model", desk.target, "--original", desk.target]
+    models += ["--control", desk.control_1, "--control", desk.control_2]
+    code, *_ = lethe(
+        "audit", *models, *desk.sets(), "--out", str(tmp_path / "a"), "--attack", "quantize:bits=8",
+        "--require", "suppression",
+    )  # fmt: skip
     assert code == 3
     row = json.loads((tmp_path / "a" / "results.json").read_text())["benchmarks"][0]["rows"][-1]
     assert row["verdict"]["reached"] == "not forgotten"

@@ -28,7 +28,11 @@ def dpo(model: Model, request: Request, *, beta: float = 0.1) -> Term:
         rows: list[int] = batch.index.tolist()
         refused = model.collate([refusals[row] for row in rows], rows).to(model.device)
         return preference.dpo(
-            model.loss(batch), reference[batch.index], model.loss(refused), refusal_reference[torch.tensor(rows)], beta=beta
+            model.loss(batch),
+            reference[batch.index],
+            model.loss(refused),
+            refusal_reference[torch.tensor(rows)],
+            beta=beta,
         )
 
     return Term("forget", examples, loss, per="example", role="forget")

@@ -11,7 +11,9 @@ from lethe.request import Request
 from lethe.train import Term
 
 
-@objective(families={"language"}, needs={"loss"}, intent="suppression", paper="2401.06121", retain=None, requires={"retain"})
+@objective(
+    families={"language"}, needs={"loss"}, intent="suppression", paper="2401.06121", retain=None, requires={"retain"}
+)
 def idk(model: Model, request: Request, *, variant: Literal["paper", "reference"] = "paper") -> list[Term]:
     """IDK: train the forget questions on refusals, the retain set on its answers.
 

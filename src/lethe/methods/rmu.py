@@ -5,7 +5,8 @@ from torch import Tensor
 
 from lethe.descent.objective import objective
 from lethe.losses import misdirection
-from lethe.models.base import IGNORED, Batch, Model
+from lethe.models.base import IGNORED, Batch
+from lethe.models.language import LanguageModel
 from lethe.request import Request
 from lethe.train import Term
 
@@ -22,8 +23,10 @@ OUTPUT_PROJECTIONS = "down_proj|dense_4h_to_h|fc2|c_proj|w2"  # what the paper t
     requires={"retain"},
     where=f"layers:match={OUTPUT_PROJECTIONS}",
 )
-def rmu(model: Model, request: Request, *, layer: int = -1, coefficient: float = 20.0, alpha: float = 1.0) -> list[Term]:
-    """RMU: push forget activations towards one random direction, keep retain activations where they are.
+def rmu(
+    model: LanguageModel, request: Request, *, layer: int = -1, coefficient: float = 20.0, alpha: float = 1.0
+) -> list[Term]:
+    r"""RMU: push forget activations towards one random direction, keep retain activations where they are.
 
     Blocks above the one that is read never change. The paper trains three blocks:
     `where="layers:match=layers\\.[567]\\.mlp\\.down_proj"` with layer=7. Holds a frozen copy of the model.
@@ -41,10 +44,10 @@ def rmu(model: Model, request: Request, *, layer: int = -1, coefficient: float =
     direction = misdirection.rmu_direction(width, torch.Generator().manual_seed(request.seed)).to(model.device)
     target = coefficient * direction
 
-    def forget(model: Model, batch: Batch) -> Tensor:
+    def forget(model: LanguageModel, batch: Batch) -> Tensor:
         return misdirection.rmu(model.hidden(batch, [layer])[layer], target, batch.labels != IGNORED)
 
-    def retain(model: Model, batch: Batch) -> Tensor:
+    def retain(model: LanguageModel, batch: Batch) -> Tensor:
         with original.evaluating():
             kept = original.hidden(batch, [layer])[layer]
         return misdirection.rmu(model.hidden(batch, [layer])[layer], kept, batch.labels != IGNORED)

@@ -167,6 +167,19 @@ def check_weights(module: nn.Module, where: str) -> None:
             raise InputError(f"{where}: tensor {name!r} holds NaN or infinite weights; use an intact checkpoint.")
 
 
+def check_complete(report: Mapping[str, Any], where: str) -> None:
+    """Refuse a checkpoint without some of its weights, which transformers would draw at random.
+
+    Raises:
+        InputError: Naming the first tensor that is missing.
+    """
+    if missing := sorted(report["missing_keys"]):
+        raise InputError(
+            f"{where} lacks {len(missing)} of the model's tensors ({missing[0]}); they would be random: "
+            "use a complete checkpoint."
+        )
+
+
 def per_example(model: Model, examples: Sequence[Example], size: int = 8) -> Tensor:
     """`model.loss` of every example, once, without gradient: (N,) on the CPU, in the order of the examples.
 

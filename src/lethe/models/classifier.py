@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lethe.errors import InputError
 from lethe.models import nets
-from lethe.models.base import Batch, Example, Model, check_weights
+from lethe.models.base import Batch, Example, Model, check_complete, check_weights
 
 
 class Classifier(Model):
@@ -38,11 +38,13 @@ class Classifier(Model):
             from transformers import AutoModelForImageClassification
 
             try:
-                module = AutoModelForImageClassification.from_pretrained(
-                    str(source), use_safetensors=True, trust_remote_code=trust_remote_code
+                module, report = AutoModelForImageClassification.from_pretrained(
+                    str(source), use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True
                 )
             except (OSError, ValueError) as error:
-                raise InputError(f"{source} is not a loadable image classifier: {str(error).splitlines()[0]}") from error
+                why = str(error).splitlines()[0]
+                raise InputError(f"{source} is not a loadable image classifier: {why}") from error
+            check_complete(report, str(source))
         check_weights(module, str(source))
         return cls(module.eval())
 
@@ -67,15 +69,14 @@ class Classifier(Model):
             value = record.get("image", record.get("features"))
             if value is None or "label" not in record:
                 raise InputError(
-                    f"record {record.get('id', row)!r} has fields {sorted(record)}; a classifier needs label and image or features."
+                    f"record {record.get('id', row)!r} has fields {sorted(record)}; "
+                    "a classifier needs label and image or features."
                 )
             pixels = torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
             examples.append(Example({"x": pixels, "label": int(record["label"])}, size=1))
         return examples
 
-    def collate(
-        self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None
-    ) -> Batch:
+    def collate(self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None) -> Batch:
         """Stacked inputs (B, ...) and labels (B, 1)."""
         labels = torch.tensor([[example.inputs["label"]] for example in examples])
         return Batch(torch.tensor(index), {"x": torch.stack([e.inputs["x"] for e in examples])}, labels)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError
 from lethe.models import guard
-from lethe.models.base import IGNORED, Batch, Example, Model, check_weights
+from lethe.models.base import IGNORED, Batch, Example, Model, check_complete, check_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -70,11 +70,12 @@ class LanguageModel(Model):
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
-            module = AutoModelForCausalLM.from_pretrained(
-                str(source), use_safetensors=True, dtype=torch.float32, **options
+            module, report = AutoModelForCausalLM.from_pretrained(
+                str(source), use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
             )
         except Exception as error:  # transformers and safetensors raise many kinds for a folder that is not a model
             raise InputError(f"{source} is not a loadable causal language model: {_first_line(error)}") from error
+        check_complete(report, str(source))
         check_weights(module, str(source))
         model = cls(module, tokenizer, max_length)
         model.guard = guard.read(source)
@@ -98,7 +99,7 @@ class LanguageModel(Model):
         config: Any = self.module.config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            twin.module = AutoModelForCausalLM.from_config(config).to(self.device, torch.float32)
+            twin.module = AutoModelForCausalLM.from_config(config).to(self.device, torch.float32).eval()
         return twin
 
     def prompt(self, question: str) -> str:
@@ -123,7 +124,7 @@ class LanguageModel(Model):
         elif "question" in record and "answer" in record:
             ids, labels = self._encode_answer(self.prompt(record["question"]), record["answer"], where)
         else:
-            raise InputError(f"{where} has fields {sorted(record)}; a language model needs question and answer, or text.")
+            raise InputError(f"{where} has fields {sorted(record)}; a language model needs question, answer or text.")
         labels = list(ids) if labels is None else labels
         if len(ids) > self.max_length:
             ids, labels = ids[: self.max_length], labels[: self.max_length]
@@ -131,13 +132,13 @@ class LanguageModel(Model):
         size = sum(label != IGNORED for label in labels)
         if size == 0:
             raise InputError(
-                f"{where}: the prompt fills the model's context of {self.max_length} tokens and leaves no answer token; "
-                "shorten the question or load a model with a longer context."
+                f"{where}: the prompt fills the model's context of {self.max_length} tokens and leaves no answer "
+                "token; shorten the question or load a model with a longer context."
             )
         return Example({"input_ids": ids, "labels": labels}, size, len(ids))
 
     def _ids(self, text: str, special: bool = True) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])  # pyright: ignore[reportArgumentType]
+        return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
 
     def _encode_answer(self, prompt: str, answer: str, where: str) -> tuple[list[int], list[int]]:
         if not answer.strip():
@@ -152,15 +153,13 @@ class LanguageModel(Model):
             # Offsets into the joint text find the boundary; tokenising the prompt alone can be off by one.
             encoded = self.tokenizer(joint, add_special_tokens=not chat, return_offsets_mapping=True)
             offsets: Any = encoded["offset_mapping"]
-            ids: list[int] = list(encoded["input_ids"])  # pyright: ignore[reportArgumentType]
+            ids: list[int] = list(encoded["input_ids"])
             first = next((t for t, (_, end) in enumerate(offsets) if end > len(prompt)), len(ids))
         if self.eos is not None and (not ids or ids[-1] != self.eos):
             ids = [*ids, self.eos]
         return ids, [IGNORED] * first + ids[first:]
 
-    def collate(
-        self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None
-    ) -> Batch:
+    def collate(self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None) -> Batch:
         """Right-padded batch; padding is masked and never scored."""
         width = max(example.length for example in examples)
         ids = torch.full((len(examples), width), self.pad)

@@ -82,15 +82,13 @@ class Recommender(Model):
             user, item = record.get("user", -1), record.get("item", -1)
             if not (0 <= int(user) < users and 0 <= int(item) < items):
                 raise InputError(
-                    f"record {record.get('id', row)!r}: user {user}, item {item} lies outside the model's {users} users x "
-                    f"{items} items; ids are 0-based."
+                    f"record {record.get('id', row)!r}: user {user}, item {item} lies outside the model's "
+                    f"{users} users x {items} items; ids are 0-based."
                 )
             examples.append(Example({"user": int(user), "item": int(item)}, size=1))
         return examples
 
-    def collate(
-        self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None
-    ) -> Batch:
+    def collate(self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None) -> Batch:
         """Users, items and one negative each (B,), drawn from the items that the user has not in the graph."""
         users = torch.tensor([example.inputs["user"] for example in examples])
         items = torch.tensor([example.inputs["item"] for example in examples])

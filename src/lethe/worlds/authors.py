@@ -250,7 +250,5 @@ def config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     """The tiny Llama of this world: 128 wide, two layers, 0.5 million parameters."""
     from transformers import LlamaConfig
 
-    special = {
-        f"{name}_token_id": SPECIAL.index(token) for name, token in zip(("pad", "bos", "eos"), SPECIAL, strict=True)
-    }
-    return LlamaConfig(vocab_size=len(tokenizer), **ARCHITECTURE, **special)
+    ids: dict[str, Any] = dict(zip(("pad_token_id", "bos_token_id", "eos_token_id"), range(len(SPECIAL)), strict=True))
+    return LlamaConfig(vocab_size=len(tokenizer), **ARCHITECTURE, **ids)
