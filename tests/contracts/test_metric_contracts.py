@@ -194,7 +194,8 @@ def compares(card: Card, evidence: Evidence, options: dict[str, Any]) -> bool:
 
 def reads_answers(card: Card, evidence: Evidence, controls: Sequence[Evidence], options: dict[str, Any]) -> bool:
     """It looks at right answers or their probabilities; else (is what is written fluent?) it says nothing of them."""
-    blank = replace(evidence, tokens={}, distributions={}, records={name: [] for name in evidence.records})
+    mute = {name: [dict.fromkeys(record, "") for record in rows] for name, rows in evidence.records.items()}
+    blank = replace(evidence, tokens={}, distributions={}, records=mute)
     try:
         return score(card, blank, controls, **options).value != score(card, evidence, controls, **options).value
     except (InputError, KeyError):
