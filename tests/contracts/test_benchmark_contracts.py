@@ -5,7 +5,9 @@ Two models per benchmark are trained, its target and one control, by way of the 
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, wraps
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -158,3 +160,45 @@ def test_a_benchmark_without_a_world_says_what_it_needs(card: Card):
     assert needed
     with pytest.raises(InputError, match=f"{card.name} is not given {' and '.join(needed)}"):
         build(card)
+
+
+# --- the contract can fail: one spoilt benchmark per rule -------------------------------------------------------------
+
+
+def spoilt(card: Card, change: Callable[[Task], Task]) -> Card:
+    """The benchmark with its task changed."""
+
+    @wraps(card.function)
+    def made(**options: Any) -> Task:
+        return change(card.function(**options))
+
+    return replace(card, function=made)
+
+
+def deaf(card: Card) -> Card:
+    """The benchmark that always makes the same task."""
+    return replace(card, function=wraps(card.function)(lambda **options: card.function()))
+
+
+COUNT = count(1)
+SPOILT: dict[Callable[[Card], None], Callable[[Card], Card]] = {
+    names_what_exists: lambda card: spoilt(card, lambda made: replace(made, attacks=("telepathy",))),
+    has_records_to_look_at: lambda card: spoilt(card, lambda made: replace(made, probes={**made.probes, "retain": []})),
+    forgets_nothing_that_it_keeps: lambda card: spoilt(
+        card, lambda made: replace(made, probes={**made.probes, "test": made.request.forget})
+    ),
+    is_the_same_again: lambda card: spoilt(
+        card, lambda made: replace(made, probes={"forget": made.probes["forget"][: next(COUNT)]})
+    ),
+    refuses_what_it_does_not_have: deaf,
+    is_solved_by_its_control: lambda card: spoilt(
+        card, lambda made: replace(made, control=lambda number: made.target(0))
+    ),
+    scores_every_metric: lambda card: spoilt(card, lambda made: replace(made, metrics=2 * made.metrics)),
+}
+
+
+@pytest.mark.parametrize("rule", SPOILT, ids=lambda rule: rule.__name__)
+def test_contract_rejects(rule: Callable[[Card], None]):
+    with pytest.raises((AssertionError, InputError, pytest.fail.Exception)):
+        rule(SPOILT[rule](EMBEDDED[0]))

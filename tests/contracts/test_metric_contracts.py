@@ -19,9 +19,9 @@ from lethe.errors import InputError
 from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
 from lethe.models import FAMILIES
-from lethe.registry import Card, bind
+from lethe.registry import Card, bind, metric
 from lethe.request import Record
-from lethe.score import Score
+from lethe.score import Score, score_of_items
 
 SPEC = Spec(max_new_tokens=12, distributions=("forget", "retain", "holdout"))
 
@@ -239,3 +239,82 @@ def test_another_family_is_refused(card: Card):
     for family in sorted(set(FAMILIES) - set(card.families)) if card.families else ():
         with pytest.raises(InputError, match=f"The metric {card.name} is for .*, not for a {family} model"):
             compute(card.name, *seen(family))
+
+
+# --- the contract can fail: one broken metric per rule ----------------------------------------------------------------
+
+Controls = Sequence[Evidence]
+
+
+def share(name: str, items: Any, set: str) -> Score:
+    return score_of_items(name, items, set=set, direction="control", range=(0, 1))
+
+
+@metric()
+def rounds_the_evidence(evidence: Evidence, controls: Controls = (), *, set: str = "forget") -> Score:
+    """Round the evidence in place."""
+    evidence.tokens["logp"].round(1, out=evidence.tokens["logp"])
+    return share("rounds_the_evidence", [0.5], set)
+
+
+@metric()
+def gives_nats_as_a_share(evidence: Evidence, controls: Controls = (), *, set: str = "forget") -> Score:
+    """Give a loss in nats as a share."""
+    return share("gives_nats_as_a_share", evidence.nll(set) + 2, set)
+
+
+@metric()
+def hides_an_item(evidence: Evidence, controls: Controls = (), *, set: str = "forget") -> Score:
+    """Count one record more than is told."""
+    score = share("hides_an_item", np.exp(-evidence.nll(set)), set)
+    return replace(score, items=score.items[1:])
+
+
+@metric()
+def has_a_nameless_option(
+    evidence: Evidence, controls: Controls = (), *, set: str = "forget", power: float = 3.0
+) -> Score:
+    """Let an option change the number and not the name."""
+    return share("has_a_nameless_option", np.exp(-power * evidence.nll(set)), set)
+
+
+@metric()
+def trips_over_a_missing_set(evidence: Evidence, controls: Controls = (), *, set: str = "forget") -> Score:
+    """Take for granted that a set is there."""
+    return share("trips_over_a_missing_set", 0.0 * evidence.index[set]["answer"], set)
+
+
+@metric()
+def counts_labels(evidence: Evidence, controls: Controls = (), *, set: str = "forget") -> Score:
+    """Look at the right answers and not at the model's."""
+    return share("counts_labels", [float(label == 1) for label in evidence.column(set, "label")], set)
+
+
+@metric()
+def is_far_from_itself(evidence: Evidence, controls: Controls = (), *, set: str = "forget") -> Score:
+    """Call the sum of two losses a distance."""
+    if not controls:
+        raise InputError("is_far_from_itself needs a control.")
+    items = evidence.nll(set) + controls[0].nll(set)
+    return score_of_items("is_far_from_itself", items, set=set, direction="lower", range=(0, np.inf))
+
+
+BROKEN: dict[Rule, Any] = {
+    is_pure: rounds_the_evidence,
+    stays_in_its_range: gives_nats_as_a_share,
+    counts_its_items: hides_an_item,
+    is_named_for_what_it_is: has_a_nameless_option,
+    refuses_what_was_not_observed: trips_over_a_missing_set,
+    tells_target_from_controls: counts_labels,
+    is_best_between_equals: is_far_from_itself,
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN, ids=lambda rule: rule.__name__)
+def test_contract_rejects(rule: Rule, monkeypatch: pytest.MonkeyPatch):
+    card: Card = BROKEN[rule].card
+    own = copy.deepcopy(seen("classifier"))  # that one of them changes
+    monkeypatch.setattr(f"{__name__}.seen", lambda family: own)
+    monkeypatch.setattr("lethe.measure.find", lambda kind, name: card)
+    with pytest.raises((AssertionError, KeyError)):
+        rule(card, "classifier")
