@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -42,15 +45,24 @@ class Log:
         self._bar: Progress | None = None
         self._receivers: list[Any] = []
 
+    @classmethod
+    def of_process(cls, folder: str | Path | None, title: str, trackers: tuple[str, ...] = ()) -> Log:
+        """The log of this process: under torchrun the first one writes; a bar is shown to whoever watches."""
+        if os.environ.get("RANK", "0") != "0":
+            return cls()
+        watched = sys.stderr.isatty() and multiprocessing.parent_process() is None
+        return cls(folder, title if watched else "", trackers)
+
     def start(self, total: int, done: int) -> None:
         """Open the receivers; keep the rows of the `done` steps that a resumed run has behind it."""
         if self.path is not None:
             write_text(self.path, "".join(self._rows(done)))
             self._file = self.path.open("a", encoding="utf-8")
         if self.title:
+            from rich.console import Console
             from rich.progress import Progress
 
-            self._bar = Progress(transient=True)
+            self._bar = Progress(transient=True, console=Console(stderr=True))
             self._bar.start()
             self._bar.add_task(self.title, total=total, completed=done)
         self._receivers = [self._receiver(name, done) for name in self.trackers]

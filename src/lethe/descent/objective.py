@@ -20,6 +20,7 @@ from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.registry import bind, did_you_mean, parse_call
 from lethe.request import Request
+from lethe.tracking import Log
 from lethe.train import Recipe, StepRule, Term, train
 
 Retain = Literal["none", "nll", "kl"]
@@ -30,6 +31,7 @@ AXES_HELP = """
     step: Step rule: plain, or sam:rho=0.01 (flat minima of the forget term).
     folder: Where checkpoints and the training log go; none keeps neither.
     evaluate: Function of the model (from Python only) that evaluate_every and keep=best ask; lower is better.
+    track: Further receivers of the training log: tensorboard, wandb (each needs its extra).
 """
 
 
@@ -88,7 +90,7 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
     elif recipe_options["seed"] != request.seed:  # its sets have been compared; only the draws change
         request = replace(request, seed=recipe_options["seed"], allow_overlap=True)
     recipe = Recipe(**recipe_options)
-    folder, evaluate = options.pop("folder"), options.pop("evaluate")
+    folder, evaluate, track = (options.pop(name) for name in ("folder", "evaluate", "track"))
     identity = repr((who, sorted(options.items())))
     selector, rule = options.pop("where"), options.pop("step")
     retain, weight = options.pop("retain", "none"), options.pop("retain_weight", 1.0)
@@ -106,6 +108,7 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
     train(
         unlearned, terms, recipe,
         selection=selection, step_rule=step_rule, folder=folder, evaluate=evaluate, identity=identity,
+        log=Log.of_process(folder, who, track),
     )  # fmt: skip
     selection.finish()
     return unlearned
@@ -135,6 +138,7 @@ def _signature(function: Callable[..., Any], retain: Retain | None, defaults: Ma
     axes |= {name: (p.annotation, defaults.get(name, p.default)) for name, p in recipe.items()}
     axes["seed"] = (int | None, None)
     axes |= {"folder": (Path | None, None), "evaluate": (Callable[[Model], float] | None, None)}
+    axes["track"] = (tuple[str, ...], ())
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in axes.items()

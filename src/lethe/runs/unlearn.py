@@ -149,21 +149,27 @@ def carry_out(
         peak_memory_mib=meter.peak_memory_mib,
         environment=environment(),
     )
-    _save(unlearned, asdict(manifest), Path(out), finish)
+    _save(unlearned, asdict(manifest), Path(out), work, finish)
     if work is not None and work.exists():
         shutil.rmtree(work)
     return unlearned
 
 
 def _save(
-    model: Model, manifest: Mapping[str, Any], out: Path, finish: Callable[[Path, Mapping[str, Any]], object]
+    model: Model,
+    manifest: Mapping[str, Any],
+    out: Path,
+    work: Path | None,
+    finish: Callable[[Path, Mapping[str, Any]], object],
 ) -> None:
-    """The model's ordinary folder with `lethe.json` in it, whole or not at all."""
+    """The model's ordinary folder with `lethe.json` and the training log in it, whole or not at all."""
     with atomic_folder(out) as temporary:
         inner = temporary / out.name
         model.save(inner)
         write_json(inner / "lethe.json", manifest)
         finish(inner, manifest)
+        if work is not None and work.exists():
+            shutil.copytree(work, inner / "training", ignore=shutil.ignore_patterns("*.safetensors"))
         for file in inner.iterdir():
             file.rename(temporary / file.name)
         inner.rmdir()
