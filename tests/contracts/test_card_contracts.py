@@ -16,7 +16,7 @@ from lethe.registry import KINDS, Card, attack, bind, convert, method, metric
 from lethe.request import SETS
 from lethe.runs.catalogue import describe
 
-ABILITIES = {"loss", "logits", "hidden", "generate", "features", "scores"}
+ABILITIES = {"loss", "nll", "logits", "hidden", "generate", "features", "scores"}
 EVERYTHING = [card for kind in KINDS for card in cards(kind)]
 
 

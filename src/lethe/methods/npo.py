@@ -9,7 +9,7 @@ from lethe.request import Request
 from lethe.train import Term
 
 
-@objective(needs={"loss"}, paper="2404.05868", retain="nll")
+@objective(needs={"nll"}, paper="2404.05868", retain="nll")
 def npo(model: Model, request: Request, *, beta: float = 0.1) -> Term:
     """NPO: gradient ascent that fades out as the answer's probability falls below the original model's.
 

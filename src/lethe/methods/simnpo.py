@@ -9,7 +9,7 @@ from lethe.request import Request
 from lethe.train import Term
 
 
-@objective(needs={"loss"}, paper="2410.07163", retain="nll")
+@objective(needs={"nll"}, paper="2410.07163", retain="nll")
 def simnpo(model: Model, request: Request, *, beta: float = 2.5, delta: float = 0.0, weight: float = 1.0) -> Term:
     """SimNPO: NPO on the length-normalised likelihood, with no reference model.
 

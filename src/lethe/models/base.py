@@ -65,7 +65,7 @@ class Model(ABC):
     """A thin wrapper around the ecosystem's own module. Subclasses: one per family."""
 
     family: ClassVar[str]
-    abilities: ClassVar[frozenset[str]]
+    abilities: ClassVar[frozenset[str]]  # of loss, nll (the loss is an exact likelihood), logits, hidden, generate, ...
     loss_kind: ClassVar[str] = "nats"  # "nats" (exact), "bound" or "ranking"
     record_fields: ClassVar[tuple[str, ...]]
 

@@ -30,7 +30,7 @@ class LanguageModel(Model):
     """
 
     family: ClassVar[str] = "language"
-    abilities: ClassVar[frozenset[str]] = frozenset({"loss", "logits", "hidden", "generate"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"loss", "nll", "logits", "hidden", "generate"})
     record_fields: ClassVar[tuple[str, ...]] = ("question", "answer")
 
     def __init__(self, module: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int = 0) -> None:
