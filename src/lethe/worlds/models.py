@@ -9,7 +9,7 @@ from lethe.descent.terms import own_loss
 from lethe.models.base import Model
 from lethe.models.language import LanguageModel
 from lethe.train import Recipe, Term, train
-from lethe.worlds import authors
+from lethe.worlds import authors, shop
 from lethe.worlds.cache import cached_model
 
 
@@ -41,6 +41,39 @@ def authors_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Mo
         "vocabulary": authors.VOCABULARY,
     }
     return cached_model(f"authors-{split}-seed{seed}", content, build, family="language")
+
+
+def shop_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Model:
+    """LightGCN trained on a split of the shop world.
+
+    Args:
+        split: train, train_poisoned (targets), or a retain split (a control).
+        seed: Seed of the weights, of the data order and of the negatives.
+        world_seed: Seed of the population and of its purchases.
+    """
+    return lightgcn(shop.records(split, world_seed), shop.USERS, shop.ITEMS, seed, f"shop-{split}-seed{seed}")
+
+
+def lightgcn(
+    records: list[dict[str, Any]], users: int, items: int, seed: int, name: str, recipe: dict[str, Any] = shop.RECIPE
+) -> Model:
+    """LightGCN trained on any interactions, which also are its graph; `users` and `items` count the ids from 0."""
+    from lethe.models.nets import LightGCN
+    from lethe.models.recommender import Recommender
+
+    pairs = [[record["user"], record["item"]] for record in records]
+    shape = {"users": users, "items": items, "dim": shop.DIM, "layers": shop.LAYERS}
+
+    def build(folder: Path) -> Model:
+        import torch
+
+        torch.manual_seed(seed)
+        net = LightGCN(**shape)
+        net.set_edges(torch.tensor(pairs).T)
+        return fit(Recommender(net), records, recipe, seed, folder, per="example")
+
+    content = {"pairs": pairs, "shape": shape, "recipe": recipe, "seed": seed}
+    return cached_model(name, content, build, family="recommender")
 
 
 def fit(
