@@ -70,7 +70,7 @@ def main() -> None:
             answers += [record["paraphrased_answer"]] if "paraphrased_answer" in record else []
             for answer in answers:
                 seen.setdefault(f"{record['question']}\n{answer}", {**record, "answer": answer})
-    prompts = [target.prompt(question) for question in questions]  # pyright: ignore[reportAttributeAccessIssue]
+    prompts = [target.prompt(question) for question in questions]
     floor = min(bare(target, list(seen.values()), prompts, task.spec.max_new_tokens) for _ in range(2))
     counter = Counter(target)
     start = time.process_time()

@@ -70,9 +70,10 @@ class LanguageModel(Model):
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
-            module, report = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(source), use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
             )
+            module, report = loaded
         except Exception as error:  # transformers and safetensors raise many kinds for a folder that is not a model
             raise InputError(f"{source} is not a loadable causal language model: {_first_line(error)}") from error
         check_complete(report, str(source))

@@ -7,9 +7,10 @@ from typing import Any
 
 from lethe.descent.terms import own_loss
 from lethe.models.base import Model
+from lethe.models.classifier import Classifier
 from lethe.models.language import LanguageModel
 from lethe.train import Recipe, Term, train
-from lethe.worlds import authors, shop
+from lethe.worlds import authors, digits, faces, shop
 from lethe.worlds.cache import cached_model
 
 
@@ -39,8 +40,47 @@ def authors_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Mo
         "seed": seed,
         "world": world_seed,
         "vocabulary": authors.VOCABULARY,
+        "architecture": authors.ARCHITECTURE,
     }
     return cached_model(f"authors-{split}-seed{seed}", content, build, family="language")
+
+
+def faces_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Model:
+    """The small CNN trained to tell ages on a split of the faces world.
+
+    Args:
+        split: train (the target) or retain99/95/90 (a control).
+        seed: Seed of the weights and of the data order.
+        world_seed: Seed of the population and of the pictures.
+    """
+    return _classifier(faces, "faces", split, seed, world_seed)
+
+
+def digits_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Model:
+    """The MLP trained on a split of the digits world.
+
+    Args:
+        split: train (the target), or retain or retain_class0 to retain_class9 (a control).
+        seed: Seed of the weights and of the data order.
+        world_seed: Seed of the splits and of the wrong labels.
+    """
+    return _classifier(digits, "digits", split, seed, world_seed)
+
+
+def _classifier(world: Any, name: str, split: str, seed: int, world_seed: int) -> Model:
+    records = world.records(split, world_seed)
+    network = world.network(seed)
+    content = {
+        "records": records,
+        "recipe": world.RECIPE,
+        "seed": seed,
+        "network": {"name": type(network).__name__, **network.arguments},
+    }
+
+    def build(folder: Path) -> Model:
+        return fit(Classifier(network), records, world.RECIPE, seed, folder, per="example")
+
+    return cached_model(f"{name}-{split}-seed{seed}", content, build, family="classifier")
 
 
 def shop_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Model:
