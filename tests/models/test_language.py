@@ -211,16 +211,29 @@ def test_a_copy_shares_no_weight():
     assert model.fingerprint() == before != twin.fingerprint()
 
 
-def test_a_prompt_that_fills_the_context_is_refused():
-    model = tiny.language(max_position_embeddings=32)
-    with pytest.raises(InputError, match=r"record 'long'.*context of 32 tokens"):
-        model.encode([{"id": "long", "question": "x" * 40, "answer": "y"}])
+@pytest.mark.parametrize("record", [{"question": "x" * 40, "answer": "y"}, {"question": "x", "answer": "y" * 40}])
+def test_a_question_and_answer_longer_than_the_context_are_refused(record: dict[str, Any]):
+    tokens = len(PROMPT.format(question=record["question"]) + " " + record["answer"]) + 1  # bytes, and the end token
+    with pytest.raises(InputError, match=rf"record 'long' has {tokens} tokens.*context of 32 tokens; split it"):
+        tiny.language(max_position_embeddings=32).encode([{"id": "long", **record}])
 
 
-def test_an_answer_that_overflows_the_context_is_cut():
-    model = tiny.language(max_position_embeddings=64)
-    (example,) = model.encode([{"id": "cut", "question": "Who?", "answer": "y" * 80}])
-    assert example.length == 64
+def test_no_token_within_the_context_is_left_out_and_none_beyond_it_passes():
+    model = tiny.language(max_position_embeddings=600)
+    (example,) = model.encode([{"id": "whole", "text": "y" * 600}])
+    assert example.length == 600
+    with pytest.raises(InputError, match=r"record 'long' has 601 tokens.*context of 600 tokens; split it into pieces"):
+        model.encode([{"id": "long", "text": "y" * 601}])
+    with pytest.raises(InputError, match=r"record 'one' has no token"):
+        model.encode([{"id": "one", "text": "y"}])
+
+
+def test_a_model_that_states_no_context_takes_2048_tokens():
+    from transformers import MambaConfig, MambaForCausalLM
+
+    module = MambaForCausalLM(MambaConfig(vocab_size=258, hidden_size=16, num_hidden_layers=1, state_size=4))
+    assert LanguageModel(module, tiny.tokenizer()).max_length == 2048
+    assert LanguageModel(module, tiny.tokenizer(), max_length=64).max_length == 64
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PROMPT = "Question: {question}\nAnswer:"  # TOFU's template for models without a chat format
+UNSTATED_CONTEXT = 2048  # tokens, for architectures without position embeddings
 
 
 class LanguageModel(Model):
@@ -37,8 +38,8 @@ class LanguageModel(Model):
         super().__init__(module)
         self.tokenizer = tokenizer
         config: Any = module.config
-        context = getattr(config, "max_position_embeddings", None) or 2048
-        self.max_length = min(max_length or 512, context)
+        context = getattr(config, "max_position_embeddings", None) or UNSTATED_CONTEXT
+        self.max_length = min(max_length or context, context)
         rows = module.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportCallIssue]
         if len(tokenizer) > rows:
             raise InputError(
@@ -114,7 +115,8 @@ class LanguageModel(Model):
         """Token ids and shifted labels of every record.
 
         Raises:
-            InputError: If a record lacks its fields, or a prompt leaves no room for one answer token.
+            InputError: If a record lacks its fields, holds no token to score, or is longer than the model's context:
+                what was cut off would be neither forgotten nor audited.
         """
         return [self._encode(record, row) for row, record in enumerate(records)]
 
@@ -128,14 +130,14 @@ class LanguageModel(Model):
             raise InputError(f"{where} has fields {sorted(record)}; a language model needs question, answer or text.")
         labels = list(ids) if labels is None else labels
         if len(ids) > self.max_length:
-            ids, labels = ids[: self.max_length], labels[: self.max_length]
+            raise InputError(
+                f"{where} has {len(ids)} tokens, more than the model's context of {self.max_length} tokens; "
+                "split it into pieces that fit, each a record of its own."
+            )
         labels = labels[1:]  # the causal shift: position t predicts token t + 1
         size = sum(label != IGNORED for label in labels)
         if size == 0:
-            raise InputError(
-                f"{where}: the prompt fills the model's context of {self.max_length} tokens and leaves no answer "
-                "token; shorten the question or load a model with a longer context."
-            )
+            raise InputError(f"{where} has no token that the model could predict; give it more text.")
         return Example({"input_ids": ids, "labels": labels}, size, len(ids))
 
     def _ids(self, text: str, special: bool = True) -> list[int]:
