@@ -67,6 +67,8 @@ def unlearn(
     Raises:
         InputError: If anything about the input does not fit; nothing is written then.
     """
+    if out is not None and isinstance(model, str | Path) and Path(out).resolve() == Path(model).resolve():
+        raise InputError(f"{out} is the model itself; write the unlearned one elsewhere, the audit needs both.")
     card = find("method", method)
     bind(card.function, options or {}, what=method)  # a mistyped option is found before anything is loaded
     known = model.family if isinstance(model, Model) else family or family_of(model)
@@ -141,7 +143,8 @@ def audit(
     if manifest and manifest["weights_after"] != weights:
         raise InputError(f"{model}: its weights are not those that lethe.json vouches for; audit an untouched folder.")
     seeded = int(manifest.get("seed", 0))
-    label = Path(model).resolve().name
+    name = Path(model).resolve().name
+    label = f"audited-{name}" if name in ("target", "control") else name
     cell = Cell(manifest.get("method", ""), seeded, "method", (("weights", weights),), label, str(model))
     with Pool(workers) as pool:
         result, costs = run_plan(plan, [cell], pool)

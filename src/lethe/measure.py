@@ -11,14 +11,19 @@ from lethe.score import Score
 
 
 def measure(calls: Iterable[str], evidence: Evidence, controls: Sequence[Evidence] = ()) -> tuple[Score, ...]:
-    """Every metric once.
+    """Every metric that can be measured, once; those that compare with a control are left out where there is none.
 
     Args:
         calls: Metric calls such as `truth_ratio:set=forget,variant=geometric`.
         evidence: What was observed of the model.
         controls: Evidence of models trained without the forget set, for metrics that compare.
     """
-    return tuple(compute(call, evidence, controls) for call in calls)
+    return tuple(compute(call, evidence, controls) for call in measurable(calls, bool(controls)))
+
+
+def measurable(calls: Iterable[str], control: bool) -> list[str]:
+    """The calls that need no control, or all of them if there is one."""
+    return [call for call in calls if control or "control" not in find("metric", parse_call(call)[0]).requires]
 
 
 def compute(call: str, evidence: Evidence, controls: Sequence[Evidence] = ()) -> Score:

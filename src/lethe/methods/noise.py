@@ -31,7 +31,7 @@ def noise(
         seed: Seed of the noise; the request's where none is given.
 
     Raises:
-        InputError: If the scale is negative, or the loss to match lies outside what noise can reach.
+        InputError: If the scale is negative.
     """
     if scale < 0:
         raise InputError(f"noise: scale is {scale}; it must be 0 or more.")
@@ -44,10 +44,11 @@ def noise(
 def scale_at_loss(model: Model, request: Request, loss: float, seed: int) -> float:
     """The scale at which noise of this seed brings the mean retain loss (nats per token) to a value, by bisection.
 
-    A loss at or below the model's own needs no noise: 0.
+    A loss at or below the model's own needs no noise: 0. One that no noise reaches (a collapsed model's) gives the
+    largest.
 
     Raises:
-        InputError: If there are no retain records, or even the largest noise leaves the loss below.
+        InputError: If there are no retain records.
     """
     if not request.retain:
         raise InputError("noise: match needs retain records, whose loss is to be matched.")
@@ -57,7 +58,7 @@ def scale_at_loss(model: Model, request: Request, loss: float, seed: int) -> flo
     while retain_loss(_noisy(model, high, seed), request) < loss:
         low, high = high, 2 * high
         if high > LARGEST:
-            raise InputError(f"noise: match is {loss:g} nats per token, more than noise can do to this model.")
+            return LARGEST
     for _ in range(ROUNDS):
         middle = (low + high) / 2
         below = retain_loss(_noisy(model, middle, seed), request) < loss

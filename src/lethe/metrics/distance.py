@@ -11,7 +11,7 @@ from lethe.score import Score, score_of_items
 from lethe.scoring.divergence import kl_per_item
 
 
-@metric(needs={"logits"}, variants=("kl",))
+@metric(needs={"logits"}, variants=("kl",), requires={"control"})
 def distance(evidence: Evidence, controls: Sequence[Evidence] = (), *, set: str = "forget") -> Score:
     """Distance to the control: mean per-token KL(control || model) on the answers, nats per token, lower is better.
 

@@ -13,7 +13,7 @@ from lethe.score import Score
 from lethe.scoring.aggregate import ks, ks_floor, ks_interval, ks_null
 
 
-@metric(families={"language"}, needs={"logits"}, paper="2401.06121", variants=("ks_d", "ks_p"))
+@metric(families={"language"}, needs={"logits"}, paper="2401.06121", variants=("ks_d", "ks_p"), requires={"control"})
 def forget_quality(
     evidence: Evidence,
     controls: Sequence[Evidence] = (),

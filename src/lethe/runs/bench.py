@@ -6,15 +6,19 @@ what has its file is not made again, and what is under way continues from its ch
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lethe.data.content import digest
 from lethe.errors import InputError
+from lethe.measure import measurable
 from lethe.registry import bind, find, parse_call
-from lethe.runs.cells import Cell, Made, Plan, base_row, method_row, prepare, trace_attack
+from lethe.runs.cells import Cell, Made, Plan, base_row, forget_caches, method_row, prepare, trace_attack
 from lethe.runs.results import BenchmarkResult, Cost, Row
 from lethe.runs.unlearn import describe_request
 from lethe.runs.verdicts import judged
@@ -36,17 +40,21 @@ def make_plan(
     bound = bind(card.function, options, what=f"benchmark {name}")
     if paths := bound.get("control"):
         controls = len(paths)
-    return Plan(name, tuple(sorted(bound.items())), str(folder), controls, attacks, calls)
+    forget_caches()
+    plan = Plan(name, tuple(sorted(bound.items())), str(folder), controls, attacks, calls)
+    return plan if plan.task().control is not None else replace(plan, controls=0)
 
 
 def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkResult, dict[str, Cost]]:
     """All jobs of one benchmark, in three waves; each is spread over the processes."""
     task = plan.task()
-    numbers = range(1, plan.controls + 1) if task.control is not None else range(0)
-    sides = [("target", 0), *(("control", number) for number in numbers)]
-    pool.map(prepare, [(plan, role, number) for role, number in sides])
+    sides = [("target", 0), *(("control", number) for number in range(1, plan.controls + 1))]
+    _check_rows(cells)
+    weights = pool.map(prepare, [(plan, role, number) for role, number in sides])
+    _check_apart(sides, weights, [dict(cell.options).get("weights") for cell in cells if cell.given])
+    plan = replace(plan, stamp=digest([weights, {name: list(r) for name, r in task.probes.items()}, asdict(task.spec)]))
     if plan.attacks:
-        attacked = [("target", 0), *([("control", 1)] if numbers else [])]
+        attacked = sides[:2]
         pool.map(
             trace_attack, [(plan, role, number, call) for role, number in attacked for call in plan.attack_calls()]
         )
@@ -66,11 +74,38 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
         utility=utility,
         knowledge=known,
         distance="distance.kl@forget",
-        columns=tuple(score.name for score in rows[0].scores),
+        columns=tuple(score.name for score in rows[0].scores),  # the target's: no row has more
         items=tuple(_item(task, record) for record in task.probes["forget"]),
         rows=tuple(judged(rows, known, utility)),
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
+
+
+def _check_rows(cells: Sequence[Cell]) -> None:
+    """Two rows of one name would share their files and count as two seeds.
+
+    Raises:
+        InputError: If a name comes twice.
+    """
+    for name, count in Counter(cell.id for cell in cells).items():
+        if count > 1:
+            raise InputError(f"The run holds {name} {count} times; name each method with its options once.")
+
+
+def _check_apart(sides: Sequence[tuple[str, int]], weights: Sequence[str], audited: Sequence[str | None]) -> None:
+    """A control that is the target, another control or the audited model proves nothing.
+
+    Raises:
+        InputError: If two of them hold the same weights.
+    """
+    seen: dict[str, str] = {}
+    for (role, number), fingerprint in zip(sides, weights, strict=True):
+        name = "the original" if role == "target" else f"control {number}"
+        if fingerprint in seen:
+            raise InputError(f"{seen[fingerprint]} and {name} hold the same weights; a control is trained apart.")
+        if role == "control" and fingerprint in audited:
+            raise InputError(f"The audited model and {name} hold the same weights; a control is trained apart.")
+        seen[fingerprint] = name
 
 
 def referenced(rows: Sequence[Row]) -> list[Row]:
@@ -126,7 +161,7 @@ def cells_of(
 
 def _at_equal_utility(cell: Cell, made: Sequence[Made]) -> Cell:
     """The noise floor loses as much on the retain set as the methods do in the median."""
-    losses = sorted(one.retain_loss for one in made if one.row.role == "method")
+    losses = sorted(one.retain_loss for one in made if one.row.role == "method" and isfinite(one.retain_loss))
     if cell.method != "noise" or not losses:
         return cell
     return replace(cell, options=(("match", losses[len(losses) // 2]),))
@@ -134,7 +169,8 @@ def _at_equal_utility(cell: Cell, made: Sequence[Made]) -> Cell:
 
 def score_name(task: Task, call: str, row: Row) -> str:
     """The qualified name of the score that a metric call of the task gave."""
-    return row.scores[task.metrics.index(call)].name
+    has_control = any("control" in find("metric", score.metric).requires for score in row.scores)
+    return row.scores[measurable(task.metrics, has_control).index(call)].name
 
 
 def _item(task: Task, record: Mapping[str, Any]) -> dict[str, str]:

@@ -35,6 +35,7 @@ class Plan:
     controls: int
     attacks: bool
     calls: tuple[str, ...] = ()  # attacks instead of the benchmark's own
+    stamp: str = ""  # hash of what rows are read against: weights of target and controls, probes, what is observed
 
     def attack_calls(self) -> tuple[str, ...]:
         """The attacks of this run."""
@@ -56,6 +57,10 @@ class Plan:
     def control_evidence(self) -> list[Evidence]:
         """The evidence of all controls, kept by the process: every row is read against it."""
         return _control_evidence(self)
+
+    def apart(self, evidence: Evidence) -> list[Evidence]:
+        """The controls that are other models than the observed one: none is compared with itself."""
+        return [control for control in self.control_evidence() if control.model != evidence.model]
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,18 @@ def _side(plan: Plan, role: str, number: int) -> Model:
 
 @lru_cache(maxsize=4)
 def _control_evidence(plan: Plan) -> list[Evidence]:
-    numbers = range(1, plan.controls + 1) if plan.task().control is not None else ()
-    return [plan.evidence(plan.side("control", number)) for number in numbers]
+    return [plan.evidence(plan.side("control", number)) for number in range(1, plan.controls + 1)]
 
 
-def prepare(plan: Plan, role: str, number: int) -> None:
-    """Train or load a side, and look at it."""
-    plan.evidence(plan.side(role, number))
+def forget_caches() -> None:
+    """What a process keeps of tasks and models: records and folders may have changed since."""
+    for cached in (_task, _side, _control_evidence):
+        cached.cache_clear()
+
+
+def prepare(plan: Plan, role: str, number: int) -> str:
+    """Train or load a side, and look at it; returns the fingerprint of its weights."""
+    return plan.evidence(plan.side(role, number)).model
 
 
 def trace_attack(plan: Plan, role: str, number: int, call: str) -> None:
@@ -115,9 +125,7 @@ def trace_attack(plan: Plan, role: str, number: int, call: str) -> None:
 
 def base_row(plan: Plan, role: str, number: int) -> Made:
     """Target or control as a row of the table; a control is read against the other controls."""
-    model, controls = plan.side(role, number), plan.control_evidence()
-    evidence = plan.evidence(model)
-    others = [control for index, control in enumerate(controls, 1) if role == "target" or index != number]
+    evidence = plan.evidence(plan.side(role, number))
     row = Row(
         id="target" if role == "target" else f"control-seed{number}",
         role="target" if role == "target" else "control",
@@ -126,7 +134,7 @@ def base_row(plan: Plan, role: str, number: int) -> Made:
         options={},
         model=evidence.model,
         changed=0,
-        scores=measure(plan.task().metrics, evidence, others),
+        scores=measure(plan.task().metrics, evidence, plan.apart(evidence)),
         answers=answers(evidence),
     )
     return Made(row, None, _retain_loss(evidence))
@@ -134,14 +142,11 @@ def base_row(plan: Plan, role: str, number: int) -> Made:
 
 def method_row(plan: Plan, cell: Cell) -> Made:
     """Unlearn, look, attack."""
-    path = Path(plan.folder) / "rows" / f"{cell.id}.json"
-    task = plan.task()
+    path, task = Path(plan.folder) / "rows" / f"{cell.id}.json", plan.task()
     of_task = [task.request.fingerprint(), list(task.metrics), list(plan.attack_calls())]
-    key = digest([asdict(cell), plan.options, plan.controls, of_task])
-    if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["key"] == key:
-            return Made(load_row(stored["row"]), Cost(**stored["cost"]), stored["retain_loss"])
+    key = digest([asdict(cell), plan.options, plan.controls, plan.stamp, of_task])
+    if (made := _stored(path, key)) is not None:
+        return made
     model, manifest = _given(plan, cell) if cell.given else _unlearned(plan, cell, key)
     evidence = plan.evidence(model)
     row = Row(
@@ -151,18 +156,29 @@ def method_row(plan: Plan, cell: Cell) -> Made:
         seed=cell.seed,
         options=manifest["options"],
         model=evidence.model,
-        changed=manifest["changed_weights"],
-        scores=measure(task.metrics, evidence, plan.control_evidence()),
+        changed=changed_weights(plan.side("target", 0), model)[0],
+        scores=measure(task.metrics, evidence, plan.apart(evidence)),
         recoveries=tuple(_recover(plan, cell, model, call) for call in plan.attack_calls()),
         answers=answers(evidence),
-        card=_card(cell.method),
+        card={**_card(cell.method), "guard": "no" if model.guard is None else "yes"},
     )
     cost = Cost(manifest["seconds"], manifest["peak_memory_mib"])
-    made = Made(row, cost, _retain_loss(evidence))
-    write_json(
-        path, {"key": key, "row": asdict(row), "cost": asdict(cost), "retain_loss": made.retain_loss}, nan="null"
-    )
+    content = {"key": key, "row": asdict(row), "cost": asdict(cost), "retain_loss": _retain_loss(evidence)}
+    write_json(path, content, nan="null")
+    made = _stored(path, key)
+    assert made is not None  # read back, so that a row is the same whether it was made now or before
     return made
+
+
+def _stored(path: Path, key: str) -> Made | None:
+    """A finished row of the same key; a damaged file counts as none."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["key"] == key:
+            return Made(load_row(stored["row"]), Cost(**stored["cost"]), stored["retain_loss"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None
 
 
 def _unlearned(plan: Plan, cell: Cell, key: str) -> tuple[Model, dict[str, Any]]:
@@ -178,8 +194,7 @@ def _given(plan: Plan, cell: Cell) -> tuple[Model, dict[str, Any]]:
     """A model that was unlearned elsewhere; where it brings no manifest, what can be known without one."""
     trust = bool(dict(plan.options).get("trust_remote_code", False))
     model = load(cell.given, family=plan.task().family, trust_remote_code=trust)
-    changed, _ = changed_weights(plan.side("target", 0), model)
-    unknown = {"options": {}, "changed_weights": changed, "seconds": 0.0, "peak_memory_mib": 0.0}
+    unknown = {"options": {}, "seconds": 0.0, "peak_memory_mib": 0.0}
     return model, _manifest(Path(cell.given)) or unknown
 
 
@@ -203,16 +218,19 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _recover(plan: Plan, cell: Cell, model: Model, call: str) -> Any:
     own = _trace(plan, cell.id, model, call)
     original = _trace(plan, "target-0", plan.side("target", 0), call)
-    control = _trace(plan, "control-1", plan.side("control", 1), call) if plan.controls else None
+    others = [n for n, one in enumerate(plan.control_evidence(), 1) if one.model != model.fingerprint()]
+    control = _trace(plan, f"control-{others[0]}", plan.side("control", others[0]), call) if others else None
     return recovery(own, control, original, seed=plan.task().request.seed)
 
 
 def _trace(plan: Plan, who: str, model: Model, call: str) -> Trace:
     task = plan.task()
-    key = digest([call, model.fingerprint(), task.request.fingerprint(), task.knowledge])[:12]
+    key = digest([call, model.fingerprint(), task.request.fingerprint(), task.knowledge, plan.stamp])[:12]
     path = Path(plan.folder) / "traces" / f"{who}-{call.split(':')[0]}-{key}.json"
-    if path.exists():
+    try:
         return _load_trace(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not made yet, or damaged
     trace = attacked(call, model, task.request, knowledge_of(task), original=plan.side("target", 0))
     write_json(path, asdict(trace))
     return _load_trace(json.loads(path.read_text(encoding="utf-8")))  # the same types, made or stored

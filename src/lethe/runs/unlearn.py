@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -194,11 +194,14 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         return {}
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        method, _ = manifest["method"], manifest["weights_after"]
+        method = manifest["method"]
+        missing = {field.name for field in fields(Manifest)} - set(manifest)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is damaged ({error}); restore it, or delete it to audit the weights alone."
         ) from error
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; restore it, or delete it to audit the weights.")
     if method not in names("method"):
         raise InputError(f"{path} names the method {method!r}, which is not installed; install its package.")
     return manifest
