@@ -1,7 +1,7 @@
 """What was observed of one model on a set of probes: one pass per distinct text, one generation per distinct prompt.
 
 Metrics are pure functions of `Evidence`; nothing asks the model twice. Observations are cached on disk under the hash
-of the model's weights, of the probes and of the specification.
+of the model (weights, configuration, tokenizer), of the probes and of the specification.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def observe(
     """
     spec = spec or Spec()
     fingerprint = digest({name: list(records) for name, records in probes.items()})
-    key = hashlib.sha256(f"{model.fingerprint()}{fingerprint}{json.dumps(asdict(spec))}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{model.behaviour()}{fingerprint}{json.dumps(asdict(spec))}".encode()).hexdigest()[:32]
     stored = Path(cache) / key if cache is not None else None
     if stored is not None and stored.is_dir():
         return Evidence.load(stored)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import normalizers
 from torch import Tensor
 
 from lethe.errors import InputError
@@ -107,6 +108,45 @@ def test_generation_stops_at_the_end_token_per_row():
     short, long = model.generate(["a", "b"], max_new_tokens=5)
     assert short == ""
     assert long
+
+
+def test_the_folders_generation_settings_cannot_make_a_model_look_forgetful(tmp_path: Path):
+    """A folder that suppresses most characters at decoding still answers with what its weights say."""
+    from transformers import GenerationConfig
+
+    folder = write(tmp_path / "m")
+    plain = load(folder)
+    muted = GenerationConfig(suppress_tokens=list(range(200)), repetition_penalty=9.0, min_new_tokens=4, max_length=5)
+    muted.save_pretrained(folder)
+    loaded = load(folder)
+    assert isinstance(plain, LanguageModel)
+    assert isinstance(loaded, LanguageModel)
+    module: Any = loaded.module
+    assert module.generation_config.repetition_penalty == 9.0
+    prompts = [plain.prompt(record["question"]) for record in tiny.QUESTIONS]
+    answers = plain.generate(prompts, 8)
+    assert any(answers)
+    assert loaded.generate(prompts, 8) == answers
+    assert module.generation_config.repetition_penalty == 9.0  # a later save keeps the folder's own
+
+
+def test_behaviour_covers_what_the_weights_do_not(tmp_path: Path):
+    folder = write(tmp_path / "m")
+    model = load(folder)
+    assert isinstance(model, LanguageModel)
+    assert load(model.save(tmp_path / "saved")).behaviour() == model.behaviour()
+    assert load(write(tmp_path / "elsewhere")).behaviour() == model.behaviour() == model.copy().behaviour()
+    chat = load(folder)
+    assert isinstance(chat, LanguageModel)
+    chat.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    respelt = load(folder)
+    assert isinstance(respelt, LanguageModel)
+    respelt.tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()  # pyright: ignore[reportAttributeAccessIssue]
+    scaled = load(folder)
+    config: Any = scaled.module.config
+    config.rms_norm_eps = 0.5
+    assert {m.fingerprint() for m in (chat, respelt, scaled)} == {model.fingerprint()}
+    assert len({m.behaviour() for m in (model, chat, respelt, scaled)}) == 4
 
 
 def test_only_the_answer_and_one_end_token_are_scored():

@@ -132,6 +132,10 @@ class Model(ABC):
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    def behaviour(self) -> str:
+        """SHA-256 of all that decides what is observed of the model: the fingerprint, and what stands beside it."""
+        return self.fingerprint()
+
     @contextmanager
     def evaluating(self) -> Iterator[Self]:
         """Eval mode without gradients; the former mode is restored."""

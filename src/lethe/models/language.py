@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,7 +19,7 @@ from lethe.models import guard
 from lethe.models.base import IGNORED, Batch, Example, Model, check_complete, check_weights
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 PROMPT = "Question: {question}\nAnswer:"  # TOFU's template for models without a chat format
 UNSTATED_CONTEXT = 2048  # tokens, for architectures without position embeddings
@@ -103,6 +105,16 @@ class LanguageModel(Model):
             torch.manual_seed(seed)
             twin.module = AutoModelForCausalLM.from_config(config).to(self.device, torch.float32).eval()
         return twin
+
+    def behaviour(self) -> str:
+        """SHA-256 of the weights, the configuration, the tokenizer, its chat template and the greatest length."""
+        config: Any = self.module.config
+        settings = {k: v for k, v in config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
+        backend: Any = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = backend.to_str() if backend is not None else sorted(self.tokenizer.get_vocab().items())
+        template = getattr(self.tokenizer, "chat_template", None)
+        parts = [self.fingerprint(), settings, words, template, self.eos, self.pad, self.max_length]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     def prompt(self, question: str) -> str:
         """The text before the answer."""
@@ -207,33 +219,42 @@ class LanguageModel(Model):
         return found
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, batch_size: int = 64) -> list[str]:
-        """Greedy continuations, decoded without special tokens; prompts of similar length share a batch."""
+        """Greedy continuations, decoded without special tokens; prompts of similar length share a batch.
+
+        What the folder's generation_config asks for (suppressed tokens, penalties, sampling) is left aside: it can make
+        a model look forgetful that still knows.
+        """
+        from transformers import GenerationConfig
+
         encoded = [self._ids(prompt, not getattr(self.tokenizer, "chat_template", None)) for prompt in prompts]
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         texts = [""] * len(prompts)
-        with self.evaluating():
+        module: Any = self.module
+        greedy = GenerationConfig(
+            max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, pad_token_id=self.pad, eos_token_id=self.eos
+        )
+        with self.evaluating(), _generating(module, greedy):
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
                 width = max(len(encoded[i]) for i in rows)
                 ids = torch.tensor([[self.pad] * (width - len(encoded[i])) + encoded[i] for i in rows])
                 mask = torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in rows])
-                module: Any = self.module
-                output = module.generate(
-                    input_ids=ids.to(self.device),
-                    attention_mask=mask.to(self.device),
-                    max_new_tokens=max_new_tokens,
-                    do_sample=False,
-                    num_beams=1,
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                    pad_token_id=self.pad,
-                    eos_token_id=self.eos,
-                )
+                output = module.generate(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
                 decoded = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
                 for row, text in zip(rows, decoded, strict=True):
                     texts[row] = text.strip()
         return texts if self.guard is None else self.guard.answers(prompts, texts)
+
+
+@contextmanager
+def _generating(module: Any, config: GenerationConfig) -> Iterator[None]:
+    """Generate by this configuration alone: passed as an argument, it would be completed from the module's own."""
+    own = module.generation_config
+    module.generation_config = config
+    try:
+        yield
+    finally:
+        module.generation_config = own
 
 
 def _first_line(error: Exception) -> str:
