@@ -1,13 +1,14 @@
 """Each line of the checklist at its threshold, from made-up scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lethe.auditing.case import AuditInput, Names, by_name
-from lethe.auditing.checklist import checklist
+from lethe.auditing.checklist import ENOUGH_ITEMS, checklist
+from lethe.auditing.verdict import audit
 from lethe.findings import Check, Point, Recovery
 from lethe.score import Score
 
@@ -28,12 +29,12 @@ CONTROL = {"known@forget": 0.2, "utility@all": 0.8, "said@forget": 0.2, "likely@
 NOISE = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of five controls, in hundredths
 
 
-def scores(values: dict[str, float], shift: float = 0.0, half: float = 0.05) -> dict[str, Score]:
+def scores(values: dict[str, float], shift: float = 0.0, half: float = 0.05, n: int = 40) -> dict[str, Score]:
     made = []
     for name, value in values.items():
         metric, _, place = name.partition("@")
         value += 0.01 * shift
-        made.append(Score(metric, "", place, value, value - half, value + half, 40, "control", (0, 1)))
+        made.append(Score(metric, "", place, value, value - half, value + half, n, "control", (0, 1)))
     return by_name(made)
 
 
@@ -148,6 +149,70 @@ def test_utility_is_read_against_the_controls():
     assert outcome("B7", {"fluency@forget": 1.0}) == "FAIL"
 
 
+@pytest.mark.parametrize("controls", [[0.62], [0.60, 0.64], [0.60, 0.64, 0.62]])
+def test_controls_far_apart_excuse_no_half_of_the_utility(controls: list[float]):
+    """Two controls' prediction interval is 15.6 of their spreads: without a cap 0.33 would stand within it."""
+    for name, score in (("U1", "known@retain"), ("U2", "utility@all")):
+        beside = [scores(CONTROL | {score: value}) for value in controls]
+        read = replace(case({score: 0.33}), controls=beside)
+        assert line(name, read).outcome == "FAIL"
+        assert line(name, replace(read, scores=scores(CONTROL | {score: 0.57}))).outcome == "PASS"
+    beside = [scores(CONTROL | {"fluency@forget": value}) for value in controls]
+    assert line("B7", replace(case({"fluency@forget": 0.30}), controls=beside)).outcome == "FAIL"
+
+
+def test_the_slack_of_two_controls_ends_at_four_fifths():
+    beside = [scores(CONTROL | {"utility@all": value}) for value in (0.60, 0.64)]  # 15.6 spreads are 0.44
+    for own, expected in ((0.80 * 0.62 + 0.001, "PASS"), (0.80 * 0.62 - 0.001, "FAIL")):
+        assert line("U2", replace(case({"utility@all": own}), controls=beside)).outcome == expected
+
+
+FEW = ("I5", "known@forget"), ("B1", "known@forget"), ("B2", "said@forget"), ("B5", "likely@forget")
+FEW += ("B6", "known@forget"), ("P1", "auc@forget")
+
+
+@pytest.mark.parametrize(("name", "score"), FEW)
+@pytest.mark.parametrize("who", ["scores", "target", "controls"])
+def test_few_items_decide_nothing_either_way(name: str, score: str, who: str):
+    passing = case()
+    failing = replace(passing, scores=scores(TARGET | ({score: 0.0} if name == "B6" else {})))
+    if name == "I5":
+        failing = replace(passing, target=scores(CONTROL))
+    for read, expected in ((passing, "PASS"), (failing, "FAIL")):
+        for n, outcome in ((ENOUGH_ITEMS, expected), (ENOUGH_ITEMS - 1, "NOT TESTED"), (1, "NOT TESTED")):
+            if name == "I5" and who == "scores":
+                continue  # the reference is between the target and the controls, on the same records
+            found = line(name, with_items(read, who, score, n))
+            assert found.outcome == outcome
+            if outcome == "NOT TESTED":
+                assert found.reason == f"only {n} item{'s' if n > 1 else ''}"
+
+
+def with_items(read: AuditInput, who: str, score: str, n: int) -> AuditInput:
+    def fewer(one: Mapping[str, Score]) -> dict[str, Score]:
+        return {**one, score: replace(one[score], n=n)}
+
+    held = getattr(read, who)
+    return replace(read, **{who: [*held[1:], fewer(held[0])] if who == "controls" else fewer(held)})
+
+
+def test_membership_against_few_unseen_records_decides_nothing():
+    own = scores(CONTROL)
+    for count, expected in ((ENOUGH_ITEMS, "PASS"), (2, "NOT TESTED")):
+        own["auc@forget"] = replace(own["auc@forget"], detail={"n_against": count})
+        assert outcome("P1", scores=own) == expected
+
+
+@pytest.mark.parametrize("found", [recovered(), recovered(0.9, 0.9, 0.9), recovered(None, None, None, check="R5")])
+def test_recovery_on_few_items_is_no_test(found: Recovery):
+    for value in (0.2, 0.9):
+        few = replace(found, n=2, points=(replace(found.points[0], value=value),))
+        check = line(found.check, case(recoveries=[few]))
+        assert (check.outcome, check.reason) == ("NOT TESTED", "only 2 items")
+        assert line(found.check, case(recoveries=[replace(few, n=ENOUGH_ITEMS)])).outcome != "NOT TESTED"
+    assert outcome(found.check, recoveries=[found, replace(found, n=1)]) != "PASS"
+
+
 def test_recovery_fails_when_it_is_large_and_sure():
     assert outcome("R3", recoveries=[recovered(0.19, 0.1, 0.3)]) == "PASS"
     assert outcome("R3", recoveries=[recovered(0.4, 0.2, 0.6)]) == "FAIL"
@@ -180,6 +245,22 @@ def test_wrappers_always_fail_direct_access(level: str):
     assert outcome("R9", level=level) == "FAIL"
     assert outcome("R9", changed=0) == "FAIL"
     assert outcome("R9", changed=None) == "PASS"
+
+
+def test_a_guard_that_the_model_carries_fails_direct_access_whatever_else_changed():
+    found = line("R9", case(guarded=True, level="parameter", changed=1000))
+    assert found.outcome == "FAIL"
+    assert found.reason == "a guard at the model's output withholds answers; the weights keep them"
+    assert audit(case(guarded=True)).reached == "suppression"
+    assert outcome("R9", guarded=False) == "PASS"
+
+
+def test_the_request_and_not_the_claim_says_what_is_needed():
+    untampered = {"recoveries": [], "claimed": "suppression"}
+    assert audit(case(**untampered, required="suppression")).reached == "suppression"
+    assert audit(case(**untampered, required="removal")).reached == "no verdict"
+    assert audit(case(**untampered, required="unsure")).reached == "no verdict"
+    assert audit(case(**untampered)).claimed == "suppression"
 
 
 def test_noise_that_forgets_as_well_is_a_failure():

@@ -25,8 +25,8 @@ def checks(**outcomes: str) -> list[Check]:
     ]
 
 
-def verdict(claimed: str = "removal", **outcomes: str) -> Verdict:
-    return conclude(claimed, checks(**outcomes))
+def verdict(claimed: str = "removal", required: str = "removal", **outcomes: str) -> Verdict:
+    return conclude(claimed, checks(**outcomes), required)
 
 
 def test_all_lines_passed_is_a_removal_of_the_highest_class():
@@ -61,16 +61,20 @@ SUBSETS = st.sets(st.sampled_from(sorted(TITLES)))
 OUTCOMES = st.fixed_dictionaries({name: st.sampled_from(get_args(Outcome)) for name in TITLES})
 
 
-@given(left_out=SUBSETS, claimed=st.sampled_from(["removal", "suppression", "hybrid", ""]))
-def test_not_tested_propagates_over_any_subset(left_out: set[str], claimed: str):
-    found = verdict(claimed, **dict.fromkeys(left_out, "NOT TESTED"))
-    absent = verdict(claimed, **dict.fromkeys(left_out, "-"))
+@given(
+    left_out=SUBSETS,
+    claimed=st.sampled_from(["removal", "suppression", "hybrid", ""]),
+    required=st.sampled_from(["removal", "suppression", "unsure"]),
+)
+def test_not_tested_propagates_over_any_subset(left_out: set[str], claimed: str, required: str):
+    found = verdict(claimed, required, **dict.fromkeys(left_out, "NOT TESTED"))
+    absent = verdict(claimed, required, **dict.fromkeys(left_out, "-"))
     whole = not left_out & set(REMOVAL) and not any(set(group) <= left_out for group in ONE_OF)
     assert (found.reached == "removal") == whole
     assert absent.reached == found.reached and absent.highest_class == found.highest_class
     if {"R3", "R5", "U2", "B1"} & left_out:
         assert found.reached in ("no verdict", "suppression")
-        assert found.reached == "no verdict" or claimed == "suppression"
+        assert found.reached == "no verdict" or required == "suppression"
     if "R3" in left_out:
         assert found.highest_class != "E3"
 
@@ -120,11 +124,15 @@ def test_a_wrapper_is_a_suppression_if_it_hides_anything_and_nothing_otherwise()
     assert verdict(R9="FAIL", B1="FAIL", B2="FAIL").reached == "not forgotten"
 
 
-def test_a_claim_of_suppression_needs_no_tampering_and_gets_no_more():
+@pytest.mark.parametrize("claimed", ["removal", "suppression"])
+def test_a_request_for_suppression_needs_no_tampering_whatever_the_claim(claimed: str):
     untested = {"R3": "NOT TESTED", "R5": "NOT TESTED"}
-    assert verdict("suppression", **untested).reached == "suppression"
-    assert verdict("removal", **untested).reached == "no verdict"
-    assert verdict("suppression").reached == "removal"  # what is observed counts, not what is claimed
+    assert verdict(claimed, "suppression", **untested).reached == "suppression"
+    assert verdict(claimed, "removal", **untested).reached == "no verdict"
+    assert verdict(claimed, "unsure", **untested).reached == "no verdict"
+    for required in ("removal", "suppression", "unsure"):
+        found = verdict(claimed, required)
+        assert found.reached == "removal" and found.claimed == claimed  # what is observed counts, not what is claimed
 
 
 def test_merging_back_counts_neither_way():

@@ -79,6 +79,8 @@ class AuditInput:
         changed: Weights that differ from the target's; None if not counted.
         seeds: Seeds under which the method was run.
         given: Checks that were made elsewhere; they stand unless this list fails the same line.
+        guarded: Whether the model carries a guard that withholds its answers, whatever the method claims to change.
+        required: Intent of the request: removal, suppression, or unsure, which is read as removal.
     """
 
     claimed: str
@@ -92,6 +94,8 @@ class AuditInput:
     changed: int | None = None
     seeds: int = 1
     given: Sequence[Check] = ()
+    guarded: bool = False
+    required: str = "removal"
 
 
 def by_name(scores: Iterable[Score]) -> dict[str, Score]:

@@ -19,12 +19,16 @@ from lethe.scoring.recovery import MIN_SPAN
 LEFT = 0.2  # share of what the target knows beyond a control that may be left, or come back
 LEFT_ALONE = 0.5  # the same without a control, where what anybody would know cannot be taken off
 KEPT = 0.9  # share of the controls' utility that must be kept
+KEPT_AT_LEAST = 0.8  # the same where controls are far apart: two of them alone would excuse 15 times their spread
 COLLAPSED = 0.5  # share of it below which a model counts as broken
 SPREAD_FLOOR = 0.01  # smallest spread of control distances to believe, as a share of the target's distance
 AUC_SLACK = 0.05  # distance of membership AUCs that means nothing
 WRAPPERS = ("decoding", "input", "output")
 FEEDS = ("R3", "R6")  # attacks that feed knowledge in: what they bring back says nothing without a control
 ENOUGH_SEEDS = 3
+# Fewest items to decide by. One item's bootstrap interval has no width, and that of two is as narrow as they happen to
+# agree. Among eight records the fifth (LEFT) that may still be known shows at least once in 1 - 0.8^8 = 83 % of draws.
+ENOUGH_ITEMS = 8
 SEVERITY: dict[Outcome, int] = {"NOT TESTED": 0, "PASS": 1, "FAIL": 2}
 
 
@@ -62,6 +66,16 @@ def _values(case: AuditInput, name: str) -> tuple[float | None, float | None, np
     return own and own.value, target and target.value, np.array(controls)
 
 
+def _few(case: AuditInput, name: str) -> str:
+    """Why a score rests on too few items to decide anything; "" if it does not."""
+    measured = [scores[name] for scores in (case.scores, case.target, *case.controls) if name in scores]
+    return _only(min(min(score.n, score.detail.get("n_against", score.n)) for score in measured))
+
+
+def _only(items: int) -> str:
+    return f"only {items} item{'s' * (items != 1)}" if items < ENOUGH_ITEMS else ""
+
+
 def _spread(controls: np.ndarray, metrics: int = 1) -> float:
     """Distance from the controls' mean at which one more control would still stand, 95 % over all metrics together."""
     return control_threshold(len(controls), metrics) * float(controls.std(ddof=1)) if len(controls) > 1 else 0.0
@@ -71,6 +85,8 @@ def _reference(case: AuditInput) -> Check:
     _, target, controls = _values(case, case.names.knowledge)
     if target is None or not len(controls):
         return make("I5", "NOT TESTED", reason="there is no control, so nothing shows what was to be forgotten")
+    if few := _few(case, case.names.knowledge):
+        return make("I5", "NOT TESTED", reason=few)
     gap = target - float(controls.mean())
     limit = max(MIN_SPAN, float(controls.std(ddof=1)) if len(controls) > 1 else 0.0)
     told = f"the target scores {target:.2f}, {_controls(controls)}"
@@ -85,6 +101,8 @@ def _left(line: str, case: AuditInput, name: str) -> Check:
     own, target, controls = _values(case, name)
     if own is None or target is None:
         return make(line, "NOT TESTED", reason=_absent(name))
+    if few := _few(case, name):
+        return make(line, "NOT TESTED", reason=few)
     base, limit = (float(controls.mean()), LEFT) if len(controls) else (0.0, LEFT_ALONE)
     if target - base < MIN_SPAN:
         return make(line, "NOT TESTED", reason=f"{name} does not tell the target from a control")
@@ -97,6 +115,8 @@ def _avoided(case: AuditInput) -> Check:
     own, _, controls = _values(case, case.names.knowledge)
     if own is None or not len(controls):
         return make("B6", "NOT TESTED", reason="needs a control")
+    if few := _few(case, case.names.knowledge):
+        return make("B6", "NOT TESTED", reason=few)
     mean, limit = float(controls.mean()), max(MIN_SPAN, _spread(controls))
     if limit >= mean:
         return make("B6", "NOT TESTED", reason=f"{_controls(controls)}: too near 0 or too far apart to fall below")
@@ -117,7 +137,7 @@ def _share_kept(line: str, case: AuditInput, name: str, least: float) -> Check:
     if own is None or not reference or reference <= 0:
         return make(line, "NOT TESTED", reason=_absent(name))
     share = own / reference
-    fine = share >= least or (share >= COLLAPSED and own >= reference - _spread(controls))
+    fine = share >= least or (share >= KEPT_AT_LEAST and own >= reference - _spread(controls))
     who = _controls(controls) if len(controls) else f"the target scores {reference:.2f}"
     return make(line, "PASS" if fine else "FAIL", share, least, f"{name} is {own:.2f}, {who}: {share:.0%} is kept")
 
@@ -149,6 +169,8 @@ def _one_recovery(found: Recovery) -> Check:
     line, span = found.check, found.original - found.before
     if span < MIN_SPAN:
         return make(line, "NOT TESTED", reason="nothing was removed that could come back")
+    if few := _only(found.n):
+        return make(line, "NOT TESTED", reason=few)
     if found.adjusted is None or found.low is None or found.high is None:
         back = max((point.value - found.before) / span for point in found.points)
         told = f"{found.attack} brings back {back:.2f} of what was removed, with no control to compare"
@@ -168,6 +190,9 @@ def _one_recovery(found: Recovery) -> Check:
 def _wrapper(case: AuditInput) -> Check:
     if case.level in WRAPPERS:
         told = f"the method acts on the {case.level}; without it the weights answer as before"
+        return make("R9", "FAIL", reason=told)
+    if case.guarded:
+        told = "a guard at the model's output withholds answers; the weights keep them"
         return make("R9", "FAIL", reason=told)
     if case.changed == 0:
         return make("R9", "FAIL", 0, reason="not one weight differs from the target's")
@@ -204,6 +229,8 @@ def _membership(case: AuditInput) -> Check:
     own, target, controls = _values(case, name)
     if own is None or target is None or not len(controls):
         return make("P1", "NOT TESTED", reason=_absent(name) if len(controls) else "needs a control")
+    if few := _few(case, name):
+        return make("P1", "NOT TESTED", reason=few)
     mean, limit = float(controls.mean()), max(AUC_SLACK, _spread(controls))
     if abs(target - mean) <= limit:
         return make("P1", "NOT TESTED", reason=f"{name} does not tell the target from {_controls(controls)}")

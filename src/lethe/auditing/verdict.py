@@ -26,25 +26,27 @@ CORE = {"E0": ("B1",), "E1": ("B3", "B4"), "E2": ("R1", "R2"), "E3": ("R3",), "E
 
 def audit(case: AuditInput) -> Verdict:
     """Check one model and conclude: claimed intent beside what was observed (SoK, arXiv 2506.09227)."""
-    return conclude(case.claimed, checklist(case))
+    return conclude(case.claimed, checklist(case), case.required)
 
 
-def conclude(claimed: str, checks: Sequence[Check]) -> Verdict:
+def conclude(claimed: str, checks: Sequence[Check], required: str = "removal") -> Verdict:
     """The verdict that a list of checks supports.
 
-    `removal` needs every line of its list to have passed; what was not tested counts for nothing.
+    `removal` needs every line of its list to have passed; what was not tested counts for nothing. What is needed
+    follows from the request and not from the claim: by claiming less, a method would otherwise be tested for less.
 
     Args:
-        claimed: Intent that the method's authors claim.
+        claimed: Intent that the method's authors claim; told beside the verdict.
         checks: Lines of the list; absent ones count as not tested.
+        required: Intent of the request; anything but suppression is read as removal.
     """
     lines = {check.id: check for check in checks}
-    reached, decisive = _decide(claimed, lines)
+    reached, decisive = _decide(required, lines)
     highest = _highest(lines)
     return Verdict(claimed, reached, highest, _sentence(reached, decisive, lines, highest), tuple(checks))
 
 
-def _decide(claimed: str, lines: Mapping[str, Check]) -> tuple[Reached, list[Check]]:
+def _decide(required: str, lines: Mapping[str, Check]) -> tuple[Reached, list[Check]]:
     """The conclusion and the checks that decided it."""
     if failed := _with(lines, ("I5",), "FAIL"):
         return "no verdict", failed
@@ -61,7 +63,7 @@ def _decide(claimed: str, lines: Mapping[str, Check]) -> tuple[Reached, list[Che
         return "suppression", exposed
     if damaged := _with(lines, DAMAGE, "FAIL"):
         return "no verdict", damaged
-    if claimed == "suppression" and not (_passed(lines, "R3") and _passed(lines, "R5")):
+    if required == "suppression" and not (_passed(lines, "R3") and _passed(lines, "R5")):
         return "suppression", _with(lines, ("B1",), "PASS")
     if missing := _untested(lines, BASIC):
         return "no verdict", missing

@@ -15,13 +15,14 @@ from lethe.score import Score
 Scores = Mapping[str, Score]
 
 
-def judged(rows: Sequence[Row], knowledge: str, utility: str) -> list[Row]:
+def judged(rows: Sequence[Row], knowledge: str, utility: str, required: str = "removal") -> list[Row]:
     """The rows, each method and floor with its verdict.
 
     Args:
         rows: All rows of a benchmark.
         knowledge: Qualified name of the knowledge score on the forget set.
         utility: Qualified name of the utility score.
+        required: Intent of the request: removal, suppression, or unsure, which is read as removal.
     """
     target = next(row for row in rows if row.role == "target")
     names = names_of(target.scores, knowledge, utility)
@@ -29,7 +30,7 @@ def judged(rows: Sequence[Row], knowledge: str, utility: str) -> list[Row]:
     floors = {row.method: by_name(row.scores) for row in rows if row.role == "floor"}
     runs = Counter(_without_seed(row) for row in rows)
     return [
-        replace(row, verdict=_verdict(row, target, names, controls, floors, runs[_without_seed(row)]))
+        replace(row, verdict=_verdict(row, target, names, controls, floors, runs[_without_seed(row)], required))
         if row.role in ("method", "floor")
         else row
         for row in rows
@@ -37,7 +38,13 @@ def judged(rows: Sequence[Row], knowledge: str, utility: str) -> list[Row]:
 
 
 def _verdict(
-    row: Row, target: Row, names: Names, controls: Sequence[Scores], floors: Mapping[str, Scores], seeds: int
+    row: Row,
+    target: Row,
+    names: Names,
+    controls: Sequence[Scores],
+    floors: Mapping[str, Scores],
+    seeds: int,
+    required: str,
 ) -> Verdict:
     return audit(
         AuditInput(
@@ -51,6 +58,8 @@ def _verdict(
             recoveries=row.recoveries,
             changed=row.changed,
             seeds=seeds,
+            guarded=row.card.get("guard") == "yes",
+            required=required,
         )
     )
 
