@@ -121,6 +121,7 @@ def test_path_through_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     with folder(tmp_path / "out") as inside:
+        (inside / "lethe.json").write_text("{}")
         (inside / "old").write_text("1")
     with folder(tmp_path / "out") as inside:
         assert not list(inside.iterdir())
@@ -141,12 +142,12 @@ def test_folder_is_replaced_where_names_cannot_be_exchanged(tmp_path: Path, monk
 
 def test_an_error_inside_the_block_keeps_the_old_folder_and_its_type(tmp_path: Path) -> None:
     with folder(tmp_path / "out") as inside:
-        (inside / "a").write_text("old")
+        (inside / "config.json").write_text("old")
     with pytest.raises(PermissionError, match="elsewhere"), folder(tmp_path / "out") as inside:
-        (inside / "a").write_text("new")
+        (inside / "config.json").write_text("new")
         raise PermissionError(errno.EACCES, "elsewhere")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert (tmp_path / "out" / "a").read_text() == "old"
+    assert (tmp_path / "out" / "config.json").read_text() == "old"
 
 
 def test_what_is_no_output_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,13 +161,50 @@ def test_what_is_no_output_folder_is_not_replaced(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "work" / "deep").exists()
 
 
+@pytest.mark.parametrize(
+    "names", [["lethe.json", "notes.txt"], ["evidence.json"], ["config.json", "a.safetensors"], []]
+)
+def test_an_output_is_replaced(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "out").mkdir()
+    for name in names:
+        write_text(tmp_path / "out" / name, "old")
+    with folder(tmp_path / "out") as inside:
+        (inside / "new").touch()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("names", [["thesis.tex"], ["config.json", "model.safetensors", "thesis.tex"], ["src/a.py"]])
+def test_files_that_lethe_did_not_write_are_kept(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        write_text(tmp_path / "out" / name, "mine")
+    with (
+        pytest.raises(InputError, match="out holds files that Lethe did not write; choose an empty or new folder"),
+        folder(tmp_path / "out"),
+    ):
+        pytest.fail("the block must not start")
+    assert all((tmp_path / "out" / name).read_text() == "mine" for name in names)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_places_where_nothing_can_be_made_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "x")
+    with pytest.raises(InputError, match="part of that path is a file"), folder(tmp_path / "file" / "out"):
+        pytest.fail("the block must not start")
+    if not Path("/proc/self").exists():
+        pytest.skip("this system has no /proc, where no folder can be made")
+    with pytest.raises(InputError, match="no folder can be made there"), folder("/proc/lethe"):
+        pytest.fail("the block must not start")
+    with pytest.raises(InputError, match="no folder can be made there"):
+        write_text("/proc/lethe/results.json", "{}")
+
+
 def test_killed_in_mid_write_leaves_old_or_new(tmp_path: Path) -> None:
     """SIGKILL a process that keeps replacing a folder: every state found afterwards is complete."""
     script = (
         "import sys\nfrom lethe.data.atomic import folder\n"
         "for n in range(10**6):\n"
         "    with folder(sys.argv[1]) as f:\n"
-        "        (f/'a').write_text(str(n)); (f/'b').write_text(str(n))\n"
+        "        (f/'lethe.json').write_text(str(n)); (f/'b').write_text(str(n))\n"
         "    print(n, flush=True)\n"
     )
     for delay in range(3):
@@ -177,7 +215,7 @@ def test_killed_in_mid_write_leaves_old_or_new(tmp_path: Path) -> None:
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         worker.stdout.close()
-        assert (tmp_path / "out" / "a").read_text() == (tmp_path / "out" / "b").read_text()
+        assert (tmp_path / "out" / "lethe.json").read_text() == (tmp_path / "out" / "b").read_text()
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:

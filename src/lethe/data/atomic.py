@@ -31,11 +31,20 @@ _REFUSED = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "writing there is not allowed; change the permissions or choose another folder",
     errno.EPERM: "writing there is not allowed; change the permissions or choose another folder",
+    errno.ENOENT: "no folder can be made there; choose another folder",
     errno.ENOTDIR: "a part of that path is a file; choose another folder",
     errno.EEXIST: "a part of that path is a file; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EISDIR: "there is a folder of that name; choose another file name",
 }
+
+# A folder is an output, to be replaced, if it has one of the first or nothing but what saving a model leaves.
+_MANIFESTS = ("lethe.json", "evidence.json", ".lethe")
+_OF_A_MODEL = re.compile(
+    r".*\.safetensors(\.index\.json)?|(generation_|preprocessor_)?config\.json|lethe_guard\.json|README\.md"
+    r"|tokenizer(_config)?\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)"
+    r"|merges\.txt|chat_template\.(jinja|json)"
+)
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
@@ -45,7 +54,7 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
         InputError: If the disk is full or the place cannot be written to.
     """
     final = Path(path).resolve()
-    with _explained(final, _FULL | _REFUSED):
+    with explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(final)
         try:
@@ -90,18 +99,19 @@ def folder(path: str | Path) -> Iterator[Path]:
 
     Raises:
         InputError: If the disk is full, the place cannot be written to, or replacing would delete more than an
-            output: a file, the home folder, a version-controlled checkout, a folder that the process works in.
+            output: a file, the home folder, a version-controlled checkout, a folder that the process works in, a
+            folder with files that Lethe did not write.
     """
     final = Path(path).resolve()
-    _refuse_precious(final)
-    with _explained(final, _FULL | _REFUSED):
+    with explained(final):
+        _refuse_precious(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(final)
         temporary.mkdir()
     try:
-        with _explained(final, _FULL):  # only these: the block may well fail to read something elsewhere
+        with explained(final, _FULL):  # only these: the block may well fail to read something elsewhere
             yield temporary
-        with _explained(final, _FULL | _REFUSED):
+        with explained(final):
             for inner in sorted(temporary.rglob("*")):
                 _sync(inner)
             _put(temporary, final)
@@ -138,6 +148,10 @@ def _refuse_precious(final: Path) -> None:
     occupied = {Path.cwd(), Path.home().resolve()}
     if any(place.is_relative_to(final) for place in occupied) or (final / ".git").exists():
         raise InputError(f"{final}: writing the output there would replace a folder that is in use; name a new one.")
+    names = [path.name for path in final.iterdir()] if final.exists() else []
+    ours = any(name in _MANIFESTS for name in names) or all(_OF_A_MODEL.fullmatch(name) for name in names)
+    if not ours:
+        raise InputError(f"{final} holds files that Lethe did not write; choose an empty or new folder.")
 
 
 def _put(temporary: Path, final: Path) -> None:
@@ -175,11 +189,16 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _explained(final: Path, reasons: Mapping[int, str]) -> Iterator[None]:
-    """Turn the system's refusals into one sentence; safetensors and tokenizers put the number into their message."""
+def explained(final: Path, reasons: Mapping[int, str] = _FULL | _REFUSED) -> Iterator[None]:
+    """Turn the system's refusals to write there into one sentence.
+
+    Raises:
+        InputError: Where the block meets one of these reasons.
+    """
     try:
         yield
     except Exception as error:
+        # safetensors and tokenizers put the number into their message
         told = re.search(r"\(os error (\d+)\)", str(error))
         number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
         if number is None or number not in reasons:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lethe.data.atomic import explained
 from lethe.data.content import digest
 from lethe.models import load
 from lethe.models.base import Model
@@ -30,6 +31,9 @@ def cached_model(name: str, content: Mapping[str, Any], build: Callable[[Path], 
         content: Everything that the weights depend on (records, architecture, recipe, seed); its hash is the key.
         build: Trains the model; gets a folder for its checkpoints, so that a killed build goes on where it was.
         options: Passed to `lethe.models.load`.
+
+    Raises:
+        InputError: If the cache folder cannot be written to.
     """
     key = f"{name}-{digest(dict(content))[:16]}"
     folder = cache_folder() / "models" / key
@@ -45,8 +49,10 @@ def cached_model(name: str, content: Mapping[str, Any], build: Callable[[Path], 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
     """One process at a time; the lock falls with the process, however that ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
