@@ -127,7 +127,7 @@ class Evidence:
 
     @classmethod
     def load(cls, folder: str | Path) -> Evidence:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; what a damaged folder raises depends on the damage."""
         from safetensors.numpy import load_file
 
         arrays = load_file(Path(folder) / "evidence.safetensors")
@@ -162,12 +162,22 @@ def observe(
     fingerprint = digest({name: list(records) for name, records in probes.items()})
     key = hashlib.sha256(f"{model.behaviour()}{fingerprint}{json.dumps(asdict(spec))}".encode()).hexdigest()[:32]
     stored = Path(cache) / key if cache is not None else None
-    if stored is not None and stored.is_dir():
-        return Evidence.load(stored)
+    if stored is not None and (known := _stored(stored)) is not None:
+        return known
     evidence = _look(model, probes, fingerprint, spec, batch_size)
     if stored is not None:
         evidence.save(stored)
     return evidence
+
+
+def _stored(folder: Path) -> Evidence | None:
+    """Cached evidence; nothing where there is none or it is damaged (observing again mends that)."""
+    from safetensors import SafetensorError
+
+    try:
+        return Evidence.load(folder)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size: int) -> Evidence:
