@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-FAILED, BAD_USAGE, NOT_REACHED = 1, 2, 3
+BAD_USAGE, NOT_REACHED = 2, 3
+# What --require accepts, strongest first, and the verdict it stands for.
+REQUIRABLE = {"removal": "removal", "consistent": "consistent with removal", "suppression": "suppression"}
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file with any of these options.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Option of the method, KEY=VALUE; repeatable.")]
@@ -38,7 +41,7 @@ Trust = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run cod
 Where = Annotated[str | None, typer.Option(help="Weights that may move: all, layers:…, lora:…, saliency:….")]
 Attack = Annotated[list[str] | None, typer.Option(help="NAME:OPTION=VALUE; repeatable. Default: all that fit.")]
 Control = Annotated[list[str] | None, typer.Option(help="Model trained without the forget set; repeatable.")]
-Require = Annotated[str | None, typer.Option(help="removal or suppression: exit with 3 unless it is reached.")]
+Require = Annotated[str | None, typer.Option(help="removal, consistent or suppression: exit 3 unless reached.")]
 Overlap = Annotated[bool | None, typer.Option("--allow-overlap", help="Accept records that stand in two sets.")]
 
 
@@ -73,7 +76,7 @@ def unlearn(
     config: Config = None,
 ) -> None:
     """Make a model forget; writes an ordinary model folder with the manifest lethe.json."""
-    chosen, options = _gathered(locals())
+    chosen, options = _gathered(unlearn, locals())
     options |= {axis: chosen.pop(axis) for axis in ("where", "step") if axis in chosen}
     controls = chosen.pop("control", None)
     _need(chosen, "model", "forget", "method", "out")
@@ -111,11 +114,11 @@ def audit(
     config: Config = None,
 ) -> None:
     """Attack an unlearned model and say how far it forgot; writes report.html, report.md and results.json."""
-    chosen, _ = _gathered(locals())
+    chosen, _ = _gathered(audit, locals())
     _need(chosen, "model", "original", "forget", "out")
     required = chosen.pop("require", None)
-    if required not in (None, "removal", "suppression"):
-        raise InputError(f"--require {required}: choose removal or suppression.")
+    if required is not None and required not in REQUIRABLE:
+        raise InputError(f"--require {required}: choose one of {', '.join(REQUIRABLE)}.")
     chosen["control"] = _listed(chosen.get("control") or ())
     chosen["attacks"] = _listed(chosen.pop("attack", None) or ()) or None
     results = lethe.audit(**chosen)
@@ -142,7 +145,7 @@ def bench(
     config: Config = None,
 ) -> None:
     """Compare methods on a benchmark with controls, attacks and intervals."""
-    chosen, options = _gathered(locals())
+    chosen, options = _gathered(bench, locals())
     chosen.pop("name")
     _need(chosen, "out")
     if isinstance(chosen.get("methods"), str):
@@ -217,9 +220,9 @@ def main() -> None:
         sys.exit(130)
 
 
-def _gathered(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _gathered(command: Callable[..., Any], given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A command's parameters over those of its --config file, and the method's options (--set) apart."""
-    from lethe.runs.config import merged, parse_settings, read_config
+    from lethe.runs.config import converted, merged, parse_settings, read_config
 
     own = dict(given)
     config, settings = own.pop("config"), own.pop("settings", None)
@@ -227,7 +230,7 @@ def _gathered(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     options = file.pop("set", None) or {}
     if not isinstance(options, dict):
         raise InputError(f"{config}: `set` must hold a mapping of options to values.")
-    return merged(file, own), {**options, **parse_settings(settings or ())}
+    return merged(converted(file, command, config), own), {**options, **parse_settings(settings or ())}
 
 
 def _calls(text: str) -> list[str]:
@@ -252,7 +255,7 @@ def _listed(value: Any) -> list[str]:
 
 
 def _reaches(results: Any, required: str) -> bool:
-    accepted = {"removal": ("removal",), "suppression": ("removal", "consistent with removal", "suppression")}[required]
+    accepted = list(REQUIRABLE.values())[: list(REQUIRABLE).index(required) + 1]
     verdicts = [row.verdict for benchmark in results.benchmarks for row in benchmark.rows if row.role == "method"]
     return bool(verdicts) and all(verdict is not None and verdict.reached in accepted for verdict in verdicts)
 

@@ -76,7 +76,7 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
         distance="distance.kl@forget",
         columns=tuple(score.name for score in rows[0].scores),  # the target's: no row has more
         items=tuple(_item(task, record) for record in task.probes["forget"]),
-        rows=tuple(judged(rows, known, utility)),
+        rows=tuple(judged(rows, known, utility, task.request.intent)),
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
 
