@@ -230,7 +230,10 @@ def _gathered(command: Callable[..., Any], given: dict[str, Any]) -> tuple[dict[
     options = file.pop("set", None) or {}
     if not isinstance(options, dict):
         raise InputError(f"{config}: `set` must hold a mapping of options to values.")
-    return merged(converted(file, command, config), own), {**options, **parse_settings(settings or ())}
+    options = {str(key): value for key, value in options.items()}
+    if isinstance(file.get("methods"), list):  # as the command line has them
+        file["methods"] = ",".join(map(str, file["methods"]))
+    return merged(converted(file, command, str(config)), own), {**options, **parse_settings(settings or ())}
 
 
 def _calls(text: str) -> list[str]:

@@ -177,6 +177,50 @@ def test_bad_config_files(lethe: Command, tmp_path: Path):
     assert "--model" in one_line(*lethe("unlearn"))
 
 
+@pytest.mark.parametrize(
+    ("command", "line", "said"),
+    [
+        ("unlearn", "trust_remote_code: perhaps", "'trust_remote_code' must be bool, not 'perhaps'"),
+        ("unlearn", "seed: 1.5", "'seed' must be int, not 1.5"),
+        ("unlearn", "seed: true", "'seed' must be int, not True"),
+        ("unlearn", "method: 5", "'method' must be str, not 5"),
+        ("unlearn", "out: [a]", "'out' must be str, not ['a']"),
+        ("unlearn", "forget: {file: a}", "'forget' must be str"),
+        ("unlearn", "set: {1: 2}", "'1'"),
+        ("audit", "attack: [5]", "'attack' must be str, not 5"),
+        ("audit", "control: {a: b}", "'control' must be str"),
+        ("bench", "methods: 5", "'methods' must be str, not 5"),
+        ("bench", "methods: [5]", "method '5'"),
+        ("bench", "seeds: many", "'seeds' must be int, not 'many'"),
+    ],
+)
+def test_values_of_a_config_file_are_checked(
+    desk: Desk, lethe: Command, tmp_path: Path, command: str, line: str, said: str
+):
+    config = tmp_path / "run.yaml"
+    usual = {
+        "unlearn": {"model": desk.target, "forget": desk.records("forget"), "method": "npo", "out": str(tmp_path)},
+        "audit": {"model": desk.target, "original": desk.target, "forget": desk.records("forget"), "out": "a"},
+        "bench": {"out": str(tmp_path / "bench")},
+    }[command]
+    lines = [f"{key}: {value}" for key, value in usual.items() if key != line.partition(":")[0]]
+    config.write_text("\n".join([*lines, line]))
+    assert said in one_line(*lethe(command, *(["tofu"] if command == "bench" else []), "--config", str(config)))
+
+
+def test_values_of_a_config_file_have_the_types_of_the_command_line(tmp_path: Path):
+    from lethe.cli import audit, bench, unlearn
+    from lethe.runs.config import converted
+
+    file = {"trust_remote_code": "false", "allow_overlap": "yes", "out": "a", "seed": "3", "retain": None}
+    assert converted(file, unlearn, "run.yaml") == {
+        "trust_remote_code": False, "allow_overlap": True, "out": Path("a"), "seed": 3,
+    }  # fmt: skip
+    assert converted({"seeds": "3", "attacks": "no"}, bench, "run.yaml") == {"seeds": 3, "attacks": False}
+    one = converted({"attack": "relearn:steps=5,10,lr=0.1", "control": ["a", "b"]}, audit, "run.yaml")
+    assert one == {"attack": ("relearn:steps=5,10,lr=0.1",), "control": ("a", "b")}
+
+
 def broken(desk: Desk, tmp_path: Path, change: Callable[[Path], None]) -> str:
     folder = tmp_path / "broken"
     shutil.copytree(desk.target, folder)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lethe.errors import InputError
-from lethe.registry import did_you_mean
+from lethe.registry import convert, did_you_mean
 
 
 def read_config(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
@@ -36,6 +37,25 @@ def read_config(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
         if key not in known:
             raise InputError(f"{path}: unknown key {key!r}{did_you_mean(key, known)}; known are {', '.join(known)}.")
     return options
+
+
+def converted(file: Mapping[str, Any], command: Callable[..., Any], where: str) -> dict[str, Any]:
+    """The values of a file as the command's parameters annotate them; an empty value is as good as none.
+
+    Raises:
+        InputError: If a value is of another type; names the file and the key.
+    """
+    hints = typing.get_type_hints(command)
+    return {key: _converted(value, hints[key], f"{where}: {key!r}") for key, value in file.items() if value is not None}
+
+
+def _converted(value: Any, hint: Any, where: str) -> Any:
+    kind = next((kind for kind in typing.get_args(hint) if kind is not type(None)), hint)  # X of `X | None`
+    if kind is Path:
+        return Path(convert(value, str, where))
+    if typing.get_origin(kind) is list and isinstance(value, str):
+        value = [value]  # one call: its commas are those of its options
+    return convert(value, kind, where)
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
