@@ -41,7 +41,7 @@ def test_a_changed_chat_template_is_another_observation(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def shortened(name: str, size: int) -> Callable[[Path], None]:
+def shortened(name: str, size: int) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size])
 
 
@@ -57,7 +57,7 @@ def shortened(name: str, size: int) -> Callable[[Path], None]:
         lambda folder: (folder / "evidence.safetensors").unlink(),
     ],
 )
-def test_damaged_evidence_is_observed_again(tmp_path: Path, damage: Callable[[Path], None]):
+def test_damaged_evidence_is_observed_again(tmp_path: Path, damage: Callable[[Path], object]):
     model = tiny.language()
     first = observe(model, PROBES, SPEC, cache=tmp_path)
     (folder,) = tmp_path.iterdir()
