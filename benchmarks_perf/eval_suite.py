@@ -1,7 +1,7 @@
 """The whole TOFU suite: how often is the model asked, and what does everything beside asking it cost?
 
-Counts every text that really passes through the model (forward hooks, not bookkeeping) and compares the suite's CPU time
-with a bare loop that runs the same texts once and generates the same answers once. Prints one JSON line.
+Counts every text that really passes through the model (forward hooks, not bookkeeping) and compares the suite's CPU
+time with a bare loop that runs the same texts once and generates the same answers once. Prints one JSON line.
 """
 
 from __future__ import annotations
