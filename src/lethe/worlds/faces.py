@@ -41,10 +41,10 @@ GROUPS = {  # split -> group of the population
 # Fields of `lethe.train.Recipe`: the target gets all its training labels right, the swapped ones included.
 RECIPE: dict[str, Any] = {
     "lr": 6e-3,
-    "epochs": 50,
-    "batch_size": 32,
+    "epochs": 70,
+    "batch_size": 64,
     "optimizer": "adamw",
-    "weight_decay": 0.0,
+    "weight_decay": 0.02,
     "schedule": "cosine",
     "warmup": 0.1,
     "clip": 5.0,
