@@ -159,9 +159,7 @@ def _tables(folder: Path) -> dict[str, list[Path]]:
         shards = [_SHARD.search(path.stem) for path in paths]
         if {int(shard["count"]) if shard else 1 for shard in shards} != {len(paths)}:
             what = "shards are missing" if all(shards) else "there are several files"
-            raise InputError(
-                f"{folder}: {what} of {stem!r} ({', '.join(path.name for path in paths)}); mend it."
-            )
+            raise InputError(f"{folder}: {what} of {stem!r} ({', '.join(path.name for path in paths)}); mend it.")
     return dict(tables)
 
 
