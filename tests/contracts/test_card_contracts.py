@@ -64,7 +64,7 @@ def refuses_what_it_does_not_take(card: Card) -> None:
 
 
 def asks_for_what_there_is(card: Card) -> None:
-    """Families, abilities, parts of a request (a metric: a control) are those that exist; a paper is an arXiv number."""
+    """Families, abilities, parts of a request (or a control) are those that exist; a paper is an arXiv number."""
     assert set(card.families) <= set(KNOWN)
     assert card.needs <= ABILITIES
     assert card.requires <= ({"control"} if card.kind == "metric" else set(SETS))
