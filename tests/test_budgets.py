@@ -15,7 +15,7 @@ import lethe
 PACKAGE = Path(lethe.__file__).parent
 ROOT = PACKAGE.parent.parent
 
-LINES = {"methods": 150, "metrics": 150, "attacks": 150, "benchmarks": 250}  # per file; elsewhere 400
+LINES = {"methods": 150, "metrics": 150, "attacks": 150, "benchmarks": 250, "headlines": 150}  # per file; elsewhere 400
 FOLDER_DEPTH = 2
 VAGUE = {"utils", "util", "helpers", "helper", "managers", "manager", "common", "misc"}
 ABSENT = {"torchvision", "timm", "open_clip"}  # their wheels do not load beside a CPU build of torch
@@ -30,7 +30,7 @@ ORDER = [
     {"train", "checkpoint", "distributed", "tracking", "evidence", "task"},
     {"descent", "measure", "task", "findings"},
     {"methods", "metrics", "attacks"},
-    {"benchmarks", "worlds"},
+    {"benchmarks", "worlds", "headlines"},
     {"auditing"},
     {"runs"},
     {"report"},

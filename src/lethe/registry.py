@@ -1,7 +1,7 @@
 """Cards for everything that can be added by one file, and how a name finds its file.
 
-A method, metric, attack or benchmark is a function in a file of the same name below ``lethe.methods`` (``metrics``,
-``attacks``, ``benchmarks``), or the object of an installed package's entry point in the group of that name. The
+A method, metric, attack, benchmark or headline is a function in a file of the same name below ``lethe.methods``
+(``metrics``, ``attacks``, ...), or the object of an installed package's entry point in the group of that name. The
 decorators here only attach a `Card`; nothing is imported until it is asked for. The function's signature is its
 configuration: `bind` checks and converts user input against it.
 """
@@ -18,15 +18,18 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from lethe.errors import InputError
 
-KINDS = ("method", "metric", "attack", "benchmark")
+KINDS = ("method", "metric", "attack", "benchmark", "headline")
 Intent = Literal["removal", "suppression", "hybrid", "control"]
 Level = Literal["data", "parameter", "representation", "decoding", "input", "output", "retraining"]
+
+
+Expectation = tuple[Literal[">=", "<="], float]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Card:
     check: str = ""  # attacks: the line of the audit's checklist that they answer, e.g. "R3"
     evidence_class: str = ""  # attacks: "E1" to "E4"
     unit: str = ""  # attacks: what their strength is counted in
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # methods: options by name, "paper" first
+    expects: Mapping[str, Expectation] = field(default_factory=dict)  # headlines: what each figure must satisfy
 
     @property
     def summary(self) -> str:
@@ -95,6 +100,8 @@ def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callab
         check: str = "",
         evidence_class: str = "",
         unit: str = "",
+        presets: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
+        expects: Mapping[str, Expectation] = types.MappingProxyType({}),
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def attach(function: Callable[..., Any]) -> Callable[..., Any]:
             function.card = Card(  # pyright: ignore[reportFunctionMemberAccess]
@@ -111,6 +118,8 @@ def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callab
                 check=check,
                 evidence_class=evidence_class,
                 unit=unit,
+                presets=dict(presets),
+                expects=dict(expects),
             )
             return function
 
@@ -123,6 +132,7 @@ method = _decorator("method")
 metric = _decorator("metric")
 attack = _decorator("attack")
 benchmark = _decorator("benchmark")
+headline = _decorator("headline")
 
 
 def names(kind: str) -> list[str]:

@@ -120,11 +120,15 @@ class Recipe:
 
 @dataclass
 class Selection:
-    """Which weights move. `mask` (True = may move) is per tensor; `finish` folds adapters back in."""
+    """Which weights move. `mask` (True = may move) is per tensor; `finish` folds adapters back in.
+
+    `terms` are what the choice adds to the objective's own (the anchor of a chosen expert).
+    """
 
     parameters: Mapping[str, nn.Parameter]
     mask: Mapping[str, Tensor] = field(default_factory=dict)
     finish: Callable[[], None] = lambda: None
+    terms: Sequence[Term] = ()
 
 
 @dataclass

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from lethe import registry
@@ -27,8 +28,9 @@ Retain = Literal["none", "nll", "kl"]
 AXES_HELP = """
     retain: Retain term added to the objective: none, nll (training loss), kl (to the original model).
     retain_weight: Weight of the retain term.
-    where: Weights that may move: all, layers:match=REGEX, lora:rank=8,alpha=16, saliency:keep=0.5.
-    step: Step rule: plain, or sam:rho=0.01 (flat minima of the forget term).
+    where: Weights that may move: all, layers:match=REGEX, lora:rank=8,alpha=16, saliency:keep=0.5; `lethe describe
+        where` lists every choice.
+    step: Step rule: plain, or sam:rho=0.01 (flat minima of the forget term); `lethe describe step` lists every rule.
     folder: Where checkpoints and the training log go; none keeps neither.
     evaluate: Function of the model (from Python only) that evaluate_every and keep=best ask; lower is better.
     track: Further receivers of the training log: tensorboard, wandb (each needs its extra).
@@ -44,12 +46,14 @@ def objective(
     paper: str = "",
     requires: Iterable[str] = (),
     retain: Retain | None = "nll",
+    presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     **defaults: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Model]]:
     """Turn `function(model, request, *, own options) -> Term | list[Term]` into a method.
 
     The function receives the copy that will be trained. `retain` is the default of the retain axis, None for objectives
-    that bring their own retain terms (the axis is then not offered). `defaults` replace the recipe's.
+    that bring their own retain terms (the axis is then not offered). `presets` are options by name, "paper" being the
+    authors' own. `defaults` replace the recipe's.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Model]:
@@ -75,7 +79,7 @@ def objective(
         run.__wrapped__ = function
         attach = registry.method(
             families=families, needs=needs, intent=intent, level=level, paper=paper,
-            requires={"forget", *requires},
+            requires={"forget", *requires}, presets=presets,
         )  # fmt: skip
         return attach(run)
 
@@ -106,7 +110,7 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
     choice = _chosen("where", name, where.CHOICES)
     selection = choice(unlearned, request, **bind(choice, given, what=f"where={name}"))
     train(
-        unlearned, terms, recipe,
+        unlearned, [*terms, *selection.terms], recipe,
         selection=selection, step_rule=step_rule, folder=folder, evaluate=evaluate, identity=identity,
         log=Log.of_process(folder, who, track),
     )  # fmt: skip
