@@ -1,13 +1,15 @@
 """Unlearn, observe, attack, judge, report, killed on purpose.
 
 `python -m tests.runs.killed_pipeline DESK OUT KILLS SEED` gives the two commands again and again, each time in a new
-process that SIGKILL ends at a random moment, until so many have really been killed; a run that comes through in
-between is compared and cleared away. Forked processes save the seconds that an import of torch takes; nothing of a run
-survives in them but what it has written.
+process that SIGKILL ends, until so many have really been killed; a run that comes through in between is compared and
+cleared away. The kills aim at training, evaluation and report in turn, each at a random moment of that stage, since
+chance alone would seldom hit the short last one. Forked processes save the seconds that an import of torch takes;
+nothing of a run survives in them but what it has written.
 """
 
 import hashlib
 import json
+import math
 import os
 import random
 import re
@@ -16,12 +18,16 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 
 import lethe.api
 from lethe.cli import main
+
+STAGES = ("training", "evaluation", "report")
 
 
 def commands(desk: Path, out: Path) -> list[list[str]]:
@@ -58,8 +64,8 @@ def digests(out: Path) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
-def attempt(desk: Path, out: Path, seconds: float) -> bool:
-    """One process, killed after so many seconds; whether it was still running."""
+def attempt(desk: Path, out: Path, seconds: float, when: Callable[[], bool] = lambda: True) -> bool:
+    """One process, killed so many seconds after a condition holds; whether it was still running."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -70,16 +76,28 @@ def attempt(desk: Path, out: Path, seconds: float) -> bool:
             traceback.print_exc()
         finally:
             os._exit(status)
-    end = time.monotonic() + seconds
+    end = math.inf
     while time.monotonic() < end:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             assert status == 0, "a run ended with an error"
             return False
-        time.sleep(0.002)
+        if end == math.inf and when():
+            end = time.monotonic() + seconds
+        time.sleep(0.001)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return True
+
+
+def observed(out: Path) -> list[Path]:
+    """Rows of the audit that are complete."""
+    return list((out / "audit" / "run" / "rows").glob("*.json"))
+
+
+def stage(out: Path, rows: int) -> int:
+    """What the run is at, counted along `STAGES`."""
+    return (out / "unlearned").is_dir() + (len(observed(out)) == rows)
 
 
 def clear(out: Path) -> None:
@@ -89,23 +107,25 @@ def clear(out: Path) -> None:
 
 def measure(desk: Path, out: Path, wanted: int, seed: int) -> dict[str, object]:
     draw = random.Random(seed)
-    start = time.monotonic()
+    start = time.time()
     assert not attempt(desk, out, 600), "the undisturbed run took more than ten minutes"
-    whole, reference = time.monotonic() - start, digests(out)
+    reference, rows = digests(out), len(observed(out))
+    ends = [(out / "unlearned").stat().st_mtime, max(row.stat().st_mtime for row in observed(out)), time.time()]
+    seconds = [end - begin for begin, end in pairwise([start, *ends])]
     clear(out)
-    kills, stages, ends = 0, [], []
-    while kills < wanted:
-        if attempt(desk, out, draw.uniform(0, 0.5 * whole)):
-            kills += 1
-            stages.append((out / "unlearned").is_dir() + (out / "audit" / "run" / "rows").is_dir())
+    stages, equal = [], []
+    while len(stages) < wanted:
+        aim = len(stages) % len(STAGES)
+        if attempt(desk, out, draw.uniform(0, seconds[aim]), lambda aim=aim: stage(out, rows) >= aim):
+            stages.append(STAGES[stage(out, rows)])
         else:
-            ends.append(digests(out) == reference)
+            equal.append(digests(out) == reference)
             clear(out)
     assert not attempt(desk, out, 600), "the last run took more than ten minutes"
     left = [
         str(path.relative_to(out)) for path in out.rglob("*") if ".partial" in path.name or path.name.endswith(".run")
     ]
-    return {"kills": kills, "stages": stages, "equal": [*ends, digests(out) == reference], "left": left}
+    return {"stages": stages, "equal": [*equal, digests(out) == reference], "left": left}
 
 
 if __name__ == "__main__":
