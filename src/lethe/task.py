@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lethe.errors import InputError
 from lethe.evidence import Spec
+from lethe.models import load
+from lethe.models.base import Model
 from lethe.request import Record, Request
 
-if TYPE_CHECKING:
-    from lethe.models.base import Model
+Sides = tuple[Callable[[int], Model], Callable[[int], Model] | None]  # the target, and the controls counted from 1
 
 
 @dataclass(frozen=True)
@@ -37,3 +39,26 @@ class Task:
     attacks: tuple[str, ...] = ()
     floors: tuple[str, ...] = ()  # methods that serve as floors: noise, refusal
     note: str = ""  # what a reader must know of the protocol, one sentence
+
+
+def sides_on_disk(who: str, model: str, control: Sequence[str], **options: Any) -> Sides | None:
+    """Target and controls from their folders; None where no folder is given.
+
+    Args:
+        who: The benchmark, for the message.
+        model: Folder of the target model, or "".
+        control: Folders of models trained without the forget set.
+        options: Passed to `lethe.models.load`.
+
+    Raises:
+        InputError: If there are controls without a target.
+    """
+    if not model:
+        if control:
+            raise InputError(f"{who}: control models were given without the target's folder; give model as well.")
+        return None
+
+    def side(folder: str) -> Model:
+        return load(folder, **options)
+
+    return lambda _: side(model), (lambda number: side(control[number - 1])) if control else None

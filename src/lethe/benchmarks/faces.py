@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.evidence import Spec
-from lethe.models import load
-from lethe.models.base import Model
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Record, Request
-from lethe.task import Task
+from lethe.task import Sides, Task, sides_on_disk
 from lethe.worlds import faces as world
 from lethe.worlds.models import faces_model
 
@@ -160,11 +158,9 @@ def _identity(record: Record) -> str:
     return household
 
 
-def _models(
-    source: str, split: str, seed: int, model: str, control: tuple[str, ...]
-) -> tuple[Callable[[int], Model], Callable[[int], Model] | None]:
-    if model:
-        return lambda _: load(model), (lambda number: load(control[number - 1])) if control else None
+def _models(source: str, split: str, seed: int, model: str, control: tuple[str, ...]) -> Sides:
+    if given := sides_on_disk("faces", model, control):
+        return given
     if source != "tiny":
         raise InputError(f"faces with source {source!r} needs the target's folder: give model (and control).")
     train = partial(faces_model, world_seed=seed)

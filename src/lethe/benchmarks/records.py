@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from lethe.data.load import load_records
 from lethe.errors import InputError
-from lethe.models import family_of, load
-from lethe.models.base import Model
+from lethe.models import family_of
 from lethe.registry import benchmark
 from lethe.request import Record, Request
-from lethe.task import Task
+from lethe.task import Task, sides_on_disk
 
 ROWS = 300  # most records per probe set
 MEASURE = {"language": "probability", "classifier": "accuracy", "recommender": "recall"}
@@ -57,9 +56,8 @@ def records(
     if kind == "recommender":
         probes["retain"] = list(request.retain)  # all of them: rankings leave them out
 
-    def side(folder: str) -> Model:
-        return load(folder, family=kind, trust_remote_code=trust_remote_code)
-
+    sides = sides_on_disk("records", model, control, family=kind, trust_remote_code=trust_remote_code)
+    assert sides is not None  # model is required
     return Task(
         name="records",
         family=kind,
@@ -68,8 +66,8 @@ def records(
         metrics=metrics_for(kind, probes),
         knowledge=f"{MEASURE[kind]}:set=forget",
         utility=f"{MEASURE[kind]}:set=retain",
-        target=lambda _: side(model),
-        control=(lambda number: side(control[number - 1])) if control else None,
+        target=sides[0],
+        control=sides[1],
         attacks=attacks_for(kind, request.forget),
         note=f"At most {ROWS} records per set; records and models are yours.",
     )

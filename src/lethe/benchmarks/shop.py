@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ import numpy as np
 
 from lethe.data.load import load_records
 from lethe.errors import InputError
-from lethe.models import load
 from lethe.models.base import Model
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Request
-from lethe.task import Task
+from lethe.task import Sides, Task, sides_on_disk
 from lethe.worlds.models import lightgcn, shop_model
 from lethe.worlds.shop import PARTS, RECIPE, REQUESTS, Division, Records, divide, first_half
 
@@ -144,14 +143,9 @@ def _chosen(activity: Counter[int], split: str, share: float, seed: int) -> set[
     return set(order[: int(share * len(order))])
 
 
-def _models(
-    source: str, split: str, seed: int, division: Division, model: str, control: tuple[str, ...]
-) -> tuple[Callable[[int], Model], Callable[[int], Model] | None]:
-    if model or control:
-        given = partial(load, family="recommender")
-        if not model:
-            raise InputError("shop: control models were given without the target's folder; give model as well.")
-        return lambda _: given(model), (lambda number: given(control[number - 1])) if control else None
+def _models(source: str, split: str, seed: int, division: Division, model: str, control: tuple[str, ...]) -> Sides:
+    if given := sides_on_disk("shop", model, control, family="recommender"):
+        return given
     if source == "tiny":
         trained = "train_poisoned" if split == "poisoned" else "train"
         target = partial(shop_model, trained, world_seed=seed)

@@ -8,11 +8,9 @@ from pathlib import Path
 
 from lethe.data.load import load_records
 from lethe.errors import InputError
-from lethe.models import load
-from lethe.models.base import Model
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Request
-from lethe.task import Task
+from lethe.task import Sides, Task, sides_on_disk
 from lethe.worlds.models import authors_model
 
 HUB = "locuslab/TOFU"
@@ -117,11 +115,9 @@ def _reader(source: str, seed: int) -> Callable[[str], list[dict]]:
     return lambda name: load_records(base, config=name)
 
 
-def _models(
-    source: str, retain: str, seed: int, model: str, control: tuple[str, ...]
-) -> tuple[Callable[[int], Model], Callable[[int], Model] | None]:
-    if model:
-        return lambda _: load(model), (lambda number: load(control[number - 1])) if control else None
+def _models(source: str, retain: str, seed: int, model: str, control: tuple[str, ...]) -> Sides:
+    if given := sides_on_disk("tofu", model, control):
+        return given
     if source != "tiny":
         raise InputError(f"tofu with source {source!r} needs the target's folder: give model (and control).")
     return partial(authors_model, "full", world_seed=seed), partial(authors_model, retain, world_seed=seed)
