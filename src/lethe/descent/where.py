@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import torch
-from torch import nn
 
+from lethe.descent.adapters import lora
 from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.request import Request
@@ -36,52 +35,6 @@ def layers(model: Model, request: Request, *, match: str = ".*") -> Selection:
     if not chosen:
         raise InputError(f"where=layers: no tensor matches {match!r}; there are {', '.join(list(named)[:5])}, ...")
     return Selection(chosen)
-
-
-def lora(
-    model: Model, request: Request, *, rank: int = 8, alpha: float = 16.0, targets: tuple[str, ...] = ()
-) -> Selection:
-    """Low-rank adapters through peft (LoRA, arXiv 2106.09685), merged into the weights at the end.
-
-    Args:
-        rank: Rank of the adapters.
-        alpha: Scale; the update is alpha / rank times B A.
-        targets: Names of the modules to adapt; empty adapts every linear layer but the output head.
-
-    Raises:
-        InputError: If the rank is below 1, or the model has no module that can be adapted.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    if rank < 1:
-        raise InputError(f"where=lora: rank is {rank}; it must be at least 1.")
-    base: Any = model.module
-    names = list(targets) or _adaptable(base)
-    if not names:
-        raise InputError(f"where=lora: {type(base).__name__} has no linear, convolution or embedding layer to adapt.")
-    scale: Any = alpha  # declared as int, used as a factor
-    config = LoraConfig(r=rank, lora_alpha=scale, target_modules=names, lora_dropout=0.0)
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-        torch.manual_seed(request.seed)  # peft draws A from the global state
-        try:
-            adapted: Any = get_peft_model(base, config)
-        except ValueError as error:  # names that match nothing, or a layer that takes no adapter
-            raise InputError(f"where=lora: {str(error).splitlines()[0]}") from error
-    model.module = adapted
-
-    def finish() -> None:
-        model.module = adapted.merge_and_unload()
-
-    return Selection({n: p for n, p in adapted.named_parameters() if p.requires_grad}, finish=finish)
-
-
-def _adaptable(module: nn.Module) -> list[str]:
-    head = getattr(module, "get_output_embeddings", lambda: None)()
-    for kinds in ((nn.Linear, nn.Conv2d), (nn.Embedding,)):
-        found = [name for name, m in module.named_modules() if isinstance(m, kinds) and m is not head]
-        if found:
-            return found
-    return []
 
 
 def saliency(model: Model, request: Request, *, keep: float = 0.5) -> Selection:
