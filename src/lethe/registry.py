@@ -49,8 +49,8 @@ class Card:
     check: str = ""  # attacks: the line of the audit's checklist that they answer, e.g. "R3"
     evidence_class: str = ""  # attacks: "E1" to "E4"
     unit: str = ""  # attacks: what their strength is counted in
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # methods: options by name, "paper" first
-    expects: Mapping[str, Expectation] = field(default_factory=dict)  # headlines: what each figure must satisfy
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)  # methods: options by name
+    expects: Mapping[str, Expectation] = field(default_factory=dict, hash=False)  # headlines: what figures must satisfy
 
     @property
     def summary(self) -> str:
@@ -242,6 +242,20 @@ def bind(function: Callable[..., Any], given: Mapping[str, Any], *, what: str = 
             raise InputError(f"{what} has no option {name!r}{did_you_mean(name, known)}; {takes}.")
         bound[name] = convert(value, known[name].type, f"option {name!r} of {what}")
     return bound
+
+
+def settle(card: Card, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a method that are not its defaults: what is given, over the preset that `preset` names, checked.
+
+    Raises:
+        InputError: If the method has no such preset (with the nearest that it has), or `bind` refuses an option.
+    """
+    given = dict(given)
+    name = given.pop("preset", None) or ""
+    if name and name not in card.presets:
+        known = f"it has {', '.join(card.presets)}" if card.presets else "it has none"
+        raise InputError(f"{card.name} has no preset {name!r}{did_you_mean(str(name), card.presets)}; {known}.")
+    return bind(card.function, {**card.presets.get(name, {}), **given}, what=card.name)
 
 
 def convert(value: Any, kind: Any, where: str) -> Any:
