@@ -7,6 +7,7 @@ import re
 import torch
 
 from lethe.descent.adapters import lora
+from lethe.descent.vectors import vectors
 from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.request import Request
@@ -66,4 +67,4 @@ def saliency(model: Model, request: Request, *, keep: float = 0.5) -> Selection:
     return Selection(named, mask)
 
 
-CHOICES = {"all": all_weights, "layers": layers, "lora": lora, "saliency": saliency}
+CHOICES = {"all": all_weights, "layers": layers, "lora": lora, "saliency": saliency, "vectors": vectors}
