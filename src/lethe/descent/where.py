@@ -67,4 +67,12 @@ def saliency(model: Model, request: Request, *, keep: float = 0.5) -> Selection:
     return Selection(named, mask)
 
 
-CHOICES = {"all": all_weights, "layers": layers, "lora": lora, "saliency": saliency, "vectors": vectors}
+CHOICES = {
+    "all": all_weights,
+    "layers": layers,
+    "lora": lora,
+    "fila": fila,
+    "saliency": saliency,
+    "vectors": vectors,
+    "expert": expert,
+}
