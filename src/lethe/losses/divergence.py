@@ -53,3 +53,20 @@ def kl(
     """
     values = forward_kl(ref_logits, logits, temperature)
     return values if compat == "reference" else values.masked_fill(~valid(labels), 0)
+
+
+@loss(kind="token", forgets=False)
+def soft_cross_entropy(ref_logits: Tensor, logits: Tensor, labels: Tensor, compat: Compat = "masked") -> Tensor:
+    """Cross-entropy with the reference's distribution (B, T), nats: the gradient of `kl`, plus a constant in the value.
+
+    LLMU's term on normal data as its code computes it (arXiv 2310.10683).
+
+    Args:
+        ref_logits: Scores of the model before unlearning (B, T, V).
+        logits: Scores of the model being trained (B, T, V).
+        labels: Token ids (B, T), -100 where nothing is scored.
+        compat: "masked" is 0 at ignored positions; "reference" scores them too.
+    """
+    weight = F.softmax(wide(ref_logits.detach()), dim=-1)
+    values = -(weight * F.log_softmax(wide(logits), dim=-1)).masked_fill(weight == 0, 0).sum(-1)
+    return values if compat == "reference" else values.masked_fill(~valid(labels), 0)
