@@ -7,7 +7,9 @@ likely (it forgets) or more likely? The frozen reference knows the answer better
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial, update_wrapper
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 from lethe.losses.catalogue import loss, losses, promise
 from lethe.losses.divergence import forward_kl, kl
 from lethe.losses.misdirection import rmu_direction
-from lethe.losses.tokens import sequence_nll, token_mean, valid
+from lethe.losses.tokens import cross_entropy, sequence_nll, token_mean, valid
 
 ROWS, LENGTH, VOCABULARY = 4, 5, 8
 Loss = Callable[..., Tensor]
@@ -30,21 +32,27 @@ class World:
     reference: Tensor
     labels: Tensor
     alternatives: Tensor
+    offset: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))  # added to all logits of a position (1, T, 1)
 
     @property
     def quantities(self) -> dict[str, Tensor]:
         """Everything a loss may name as an argument."""
         rotation = ROTATION.to(self.hidden.dtype)
-        logits, ref_logits = self.hidden @ rotation, self.reference @ rotation
+        offset = self.offset.to(self.hidden.dtype)
+        logits, ref_logits = self.hidden @ rotation + offset, self.reference @ rotation - offset
         first = self.labels[:, :1].clamp(min=0)
         return {
             "logits": logits,
             "ref_logits": ref_logits,
             "labels": self.labels,
+            "alt_logits": logits,
+            "alt_labels": self.alternatives,
+            "ref_token_nll": cross_entropy(ref_logits, self.labels),
             "nll": sequence_nll(logits, self.labels),
             "ref_nll": sequence_nll(ref_logits, self.labels),
             "alt_nll": sequence_nll(logits, self.alternatives),
             "alt_ref_nll": sequence_nll(ref_logits, self.alternatives),
+            "baseline": torch.tensor(0.3, dtype=self.hidden.dtype),
             "sizes": valid(self.labels).sum(1),
             "hidden": self.hidden,
             "target": TARGET.to(self.hidden.dtype),
@@ -98,23 +106,26 @@ def has_one_value_per_example_or_token(function: Loss) -> None:
     values = ask(function, whole)
     assert values.shape == ((ROWS, LENGTH) if kept.kind == "token" else (ROWS,))
     for row in range(ROWS):
-        alone = World(*(part[row : row + 1] for part in vars(whole).values()))
+        alone = World(*(part[row : row + 1] for name, part in vars(whole).items() if name != "offset"))
         assert torch.allclose(ask(function, alone)[0], values[row], rtol=0, atol=1e-12)
 
 
-def ignores_padding(function: Loss) -> None:
-    """Positions labelled -100 change no value, and are worth 0 themselves."""
-    short = world()
-    values = ask(function, short)
+def padded(short: World) -> World:
+    """Three ignored positions more, with anything at all in them."""
     garbage = 50 * torch.randn(2, ROWS, 3, VOCABULARY, generator=draw(4), dtype=torch.float64)
     ignored = torch.full((ROWS, 3), -100)
-    padded = World(
+    return World(
         torch.cat([short.hidden, garbage[0]], 1),
         torch.cat([short.reference, garbage[1]], 1),
         torch.cat([short.labels, ignored], 1),
         torch.cat([short.alternatives, ignored], 1),
     )
-    longer = ask(function, padded)
+
+
+def ignores_padding(function: Loss) -> None:
+    """Positions labelled -100 change no value, and are worth 0 themselves."""
+    short = world()
+    values, longer = ask(function, short), ask(function, padded(short))
     if longer.dim() == 2:
         assert (longer[:, LENGTH:] == 0).all()
         assert (longer[:, :LENGTH][short.labels == -100] == 0).all()
@@ -148,11 +159,24 @@ def moves_the_answer_as_promised(function: Loss) -> None:
     assert (change > 0).all() if kept.forgets else (change < 0).all()
 
 
-def leaves_the_reference_alone(function: Loss) -> None:
-    """The frozen side gets no gradient, even where it could."""
-    frozen = world()
-    ask(function, frozen).sum().backward()
-    assert frozen.reference.grad is None
+def trains_the_model_alone(function: Loss) -> None:
+    """The frozen side gets no gradient, even where it could, and no byte of it changes in a step."""
+    both = world()
+    before = both.reference.detach().clone()
+    optimizer = torch.optim.AdamW([both.hidden, both.reference], lr=0.1)
+    ask(function, both).sum().backward()
+    optimizer.step()
+    assert both.reference.grad is None
+    assert torch.equal(both.reference, before)
+    assert both.hidden.grad is not None
+    assert both.hidden.grad.abs().sum() > 0
+
+
+def sees_only_distributions(function: Loss) -> None:
+    """A constant added to all logits of a position changes nothing: what counts is what the softmax makes of them."""
+    plain = world()
+    lifted = replace(plain, offset=torch.linspace(-3, 5, LENGTH).view(1, LENGTH, 1))
+    assert torch.allclose(ask(function, lifted), ask(function, plain), rtol=0, atol=1e-12)
 
 
 CONTRACT = [
@@ -160,14 +184,41 @@ CONTRACT = [
     ignores_padding,
     stays_finite,
     moves_the_answer_as_promised,
-    leaves_the_reference_alone,
+    trains_the_model_alone,
+    sees_only_distributions,
 ]
 
 
+def choices(function: Loss) -> dict[str, tuple[str, ...]]:
+    """The options of a loss that are a choice between names, with those names."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return {p.name: get_args(p.annotation) for p in parameters if get_origin(p.annotation) is Literal}
+
+
+def every_form() -> dict[str, Loss]:
+    """Each loss by name, and in each of its forms; but for compat="reference", which is there to break a rule."""
+    found = dict(losses())
+    for name, function in losses().items():
+        for option, values in choices(function).items():
+            for value in values if option != "compat" else ():
+                found[f"{name}-{value}"] = update_wrapper(partial(function, **{option: value}), function)
+    return found
+
+
 @pytest.mark.parametrize("rule", CONTRACT, ids=lambda rule: rule.__name__)
-@pytest.mark.parametrize("name", losses())
+@pytest.mark.parametrize("name", every_form())
 def test_contract(name: str, rule: Callable[[Loss], None]):
-    rule(losses()[name])
+    rule(every_form()[name])
+
+
+@pytest.mark.parametrize("name", [name for name, function in losses().items() if "compat" in choices(function)])
+def test_reference_counts_what_is_masked_otherwise(name: str):
+    """What the released code leaves unmasked is offered as such, and its value depends on the padding."""
+    as_released = update_wrapper(partial(losses()[name], compat="reference"), losses()[name])
+    with pytest.raises(AssertionError):
+        ignores_padding(as_released)
+    longer = padded(world())
+    assert (ask(as_released, longer) != ask(losses()[name], longer)).any()
 
 
 # --- the contract can fail: one broken loss per rule ------------------------------------------------------------------
@@ -198,12 +249,18 @@ def kl_that_trains_its_teacher(teacher: Tensor, student: Tensor) -> Tensor:
     return (teacher.softmax(-1) * (teacher.log_softmax(-1) - student.log_softmax(-1))).sum(-1)
 
 
+@loss(kind="token", forgets=True)
+def npo_on_raw_logits(logits: Tensor, ref_logits: Tensor, labels: Tensor) -> Tensor:
+    return -torch.nn.functional.logsigmoid(ref_logits - logits).mean(-1).masked_fill(~valid(labels), 0)
+
+
 BROKEN: list[Loss] = [
     ascent_on_the_batch_mean,
     unmasked_kl,
     npo_by_log_of_sigmoid,
     reverse_bpr_with_two_signs,
     kl_that_trains_its_teacher,
+    npo_on_raw_logits,
 ]
 
 
@@ -216,6 +273,7 @@ def test_contract_rejects(rule: Callable[[Loss], None], broken: Loss):
 def test_catalogue_holds_losses_and_nothing_else():
     found = losses()
     assert found["kl"] is kl
+    assert {"flat-neyman", "flat-tv", "wga"} <= set(every_form())
     assert not {"valid", "token_mean", "forward_kl", "rmu_direction", "loss", "difference"} & set(found)
     assert promise(token_mean) is None
     assert promise(forward_kl) is None

@@ -6,14 +6,17 @@ can call any loss without knowing it:
 
     logits, ref_logits        (B, T, V)  of the model being trained, and of the frozen model before unlearning
     labels                    (B, T)     -100 where nothing is scored; `logits[:, t]` predicts `labels[:, t]`
+    alt_logits, alt_labels    (B, S, V), (B, S)  the same for an alternative answer (a refusal) to the same prompt
+    ref_token_nll             (B, T)     of each label under the frozen model, in nats
     nll, ref_nll              (B,)       of the answer, summed over its tokens, in nats
     alt_nll, alt_ref_nll      (B,)       the same of an alternative answer (a refusal)
+    baseline                  ()         mean log-ratio, model over frozen model, of the batch's alternatives, in nats
     sizes                     (B,)       number of scored tokens
     hidden, target, mask      (B, T, D), (D,) or (B, T, D), (B, T) bool
     student, teacher          (B, C)     logits over classes
     pos, neg                  (B,)       scores of an item the user took, and of one drawn at random
 
-Every loss is to be minimised. Frozen quantities (`ref_*`, `target`, `teacher`) never receive a gradient.
+Every loss is to be minimised. Frozen quantities (`ref_*`, `baseline`, `target`, `teacher`) never receive a gradient.
 """
 
 from __future__ import annotations
