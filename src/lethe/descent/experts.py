@@ -183,11 +183,8 @@ def _anchor_term(
 
 def _still(module: nn.Module) -> Any:
     """Switch router jitter off, which training mode would switch on; returns what switches it on again."""
-    jitters = [
-        (block, block.jitter_noise)
-        for block in module.modules()
-        if isinstance(getattr(block, "jitter_noise", 0), float)
-    ]
+    blocks: list[Any] = [block for block in module.modules() if isinstance(getattr(block, "jitter_noise", 0), float)]
+    jitters = [(block, block.jitter_noise) for block in blocks]
     for block, _ in jitters:
         block.jitter_noise = 0.0
 

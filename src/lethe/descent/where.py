@@ -7,6 +7,8 @@ import re
 import torch
 
 from lethe.descent.adapters import lora
+from lethe.descent.experts import expert
+from lethe.descent.fila import fila
 from lethe.descent.vectors import vectors
 from lethe.errors import InputError
 from lethe.models.base import Model
