@@ -27,7 +27,7 @@ ORDER = [
     {"registry"},
     {"losses", "scoring", "score", "data", "request"},
     {"models"},
-    {"train", "checkpoint", "distributed", "tracking", "evidence", "task"},
+    {"train", "gradients", "recipe", "checkpoint", "distributed", "tracking", "evidence", "task"},
     {"descent", "measure", "task", "findings"},
     {"methods", "metrics", "attacks"},
     {"benchmarks", "worlds", "headlines"},

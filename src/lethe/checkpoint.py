@@ -1,8 +1,8 @@
 """Checkpoints of a training run: one safetensors file, replaced atomically.
 
-It holds the tensors that move (trainable weights and buffers), the optimiser's state and, as metadata, the position and
-the history. Random state needs no entry: every draw is a function of (seed, step). Sharded and whole runs write the
-same file, so one can continue the other.
+It holds the tensors that move (trainable weights and buffers), the optimiser's state, what the run carries beside them
+(averaged weights, a dual variable) and, as metadata, the position and the history. Random state needs no entry: every
+draw is a function of (seed, step). Sharded and whole runs write the same file, so one can continue the other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,25 @@ BEST = "best.safetensors"
 def fingerprint(model: Model, terms: Sequence[Term], recipe: Recipe, selection: Selection, extra: str) -> str:
     """A hash of all that decides a run's result; neither how often it is saved nor over how many processes it runs."""
     settings = {k: v for k, v in asdict(recipe).items() if k not in ("checkpoint_every", "parallel")}
-    data = [(t.name, t.per, t.weight, t.role, t.pool, [e.inputs for e in t.examples]) for t in terms]
+    data = [(t.name, t.per, repr(t.weight), t.role, t.pool, [e.inputs for e in t.examples]) for t in terms]
     mask = {name: tensor.cpu() for name, tensor in selection.mask.items()}
     return digest([settings, data, model.fingerprint(), list(selection.parameters), mask, extra])
+
+
+@dataclass
+class State:
+    """What a run consists of at any moment, beside its history; all of it is written and filled in place."""
+
+    module: nn.Module
+    parameters: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    carried: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def moving(self) -> dict[str, Tensor]:
+        """Trainable weights and buffers."""
+        kept = self.module.state_dict().keys()  # buffers that are not kept are made anew with the module
+        return {**self.parameters, **{name: b for name, b in self.module.named_buffers() if name in kept}}
 
 
 class Checkpoint:
@@ -50,30 +66,19 @@ class Checkpoint:
         self.identity, self.replicas = identity, replicas
         self._best: dict[str, Tensor] = {}
 
-    def save(
-        self,
-        module: nn.Module,
-        parameters: Mapping[str, nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        history: History,
-    ) -> None:
+    def save(self, state: State, history: History) -> None:
         """Write the run's state; an earlier one is replaced in one step."""
         if self.path is None:
             return
-        tensors = {f"model.{name}": tensor for name, tensor in _moving(module, parameters).items()}
-        for name, parameter in parameters.items():
-            state = optimizer.state.get(parameter, {})
-            tensors |= {f"optimizer.{key}.{name}": value for key, value in state.items() if isinstance(value, Tensor)}
+        tensors = {f"model.{name}": tensor for name, tensor in state.moving.items()}
+        tensors |= {f"carried.{name}": tensor for name, tensor in state.carried.items()}
+        for name, parameter in state.parameters.items():
+            own = state.optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer.{key}.{name}": value for key, value in own.items() if isinstance(value, Tensor)}
         self._write(self.path, tensors, vars(history))
 
-    def load(
-        self,
-        module: nn.Module,
-        parameters: Mapping[str, nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        history: History,
-    ) -> int:
-        """Restore the state into the arguments; returns the number of steps done (0 without a checkpoint).
+    def load(self, state: State, history: History) -> int:
+        """Restore the run's state into the arguments; returns the number of steps done (0 without a checkpoint).
 
         Raises:
             InputError: If the file belongs to another run or is damaged.
@@ -81,35 +86,36 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return 0
         with self._open(self.path) as (file, saved):
-            _restore(module, parameters, file)
+            _fill("model", state.moving, file)
+            _fill("carried", state.carried, file)
             for entry in file.keys():  # noqa: SIM118
                 part, key, name = [*entry.split(".", 2), ""][:3]
                 if part == "optimizer":
-                    value, parameter = file.get_tensor(entry), parameters[name]
+                    value, parameter = file.get_tensor(entry), state.parameters[name]
                     # AdamW keeps its step counter on the CPU, whatever the weights' device.
-                    optimizer.state[parameter][key] = value if key == "step" else like(value, parameter)
+                    state.optimizer.state[parameter][key] = value if key == "step" else like(value, parameter)
         history.losses = saved["losses"]
         history.evaluations = [(step, value) for step, value in saved["evaluations"]]
         history.steps, history.best_step = saved["steps"], saved["best_step"]
         return history.steps
 
-    def save_best(self, module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
+    def save_best(self, state: State) -> None:
         """Keep the present weights as the best so far."""
-        moving = _moving(module, parameters)
         if self.path is None:
-            self._best = {name: tensor.detach().clone() for name, tensor in moving.items()}
+            self._best = {name: tensor.detach().clone() for name, tensor in state.moving.items()}
         else:
-            self._write(self.path.with_name(BEST), {f"model.{name}": tensor for name, tensor in moving.items()}, {})
+            best = {f"model.{name}": tensor for name, tensor in state.moving.items()}
+            self._write(self.path.with_name(BEST), best, {})
 
-    def load_best(self, module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
+    def load_best(self, state: State) -> None:
         """Go back to the best weights."""
         if self.path is None:
             with torch.no_grad():
-                for name, target in _moving(module, parameters).items():
+                for name, target in state.moving.items():
                     target.copy_(self._best[name])
         else:
             with self._open(self.path.with_name(BEST)) as (file, _):
-                _restore(module, parameters, file)
+                _fill("model", state.moving, file)
 
     def _write(self, path: Path, tensors: Mapping[str, Tensor], history: Mapping[str, Any]) -> None:
         data = {}
@@ -137,12 +143,7 @@ class Checkpoint:
             raise InputError(f"{path} is damaged ({error}); delete it to start the run anew.") from error
 
 
-def _moving(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    kept = module.state_dict().keys()  # buffers that are not kept are made anew with the module
-    return {**parameters, **{name: buffer for name, buffer in module.named_buffers() if name in kept}}
-
-
-def _restore(module: nn.Module, parameters: Mapping[str, nn.Parameter], file: Any) -> None:
+def _fill(part: str, targets: Mapping[str, Tensor], file: Any) -> None:
     with torch.no_grad():
-        for name, target in _moving(module, parameters).items():
-            target.copy_(like(file.get_tensor(f"model.{name}"), target))
+        for name, target in targets.items():
+            target.copy_(like(file.get_tensor(f"{part}.{name}"), target))
