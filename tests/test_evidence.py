@@ -1,6 +1,7 @@
 """The evidence cache: what hits, what is observed again, and what is said where it cannot be kept."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,22 @@ def test_a_changed_chat_template_is_another_observation(tmp_path: Path):
     assert chat.model == plain.model
     assert not same(chat, plain)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_distributions_take_no_more_memory_than_granted():
+    """As many of the first records of each set as fit; what is kept is the same as without a limit."""
+    model = tiny.language()
+    whole = observe(model, PROBES, SPEC)
+    sizes = [rows.nbytes for rows in whole.distribution("forget")]
+    room = 2 * (sizes[0] + sizes[1]) / 2**20  # each of two sets has half
+    some = observe(model, PROBES, replace(SPEC, memory=room))
+    assert [len(whole.distribution(name)) for name in PROBES] == [3, 3]
+    assert len(some.distribution("forget")) == 2
+    for name in PROBES:
+        kept = some.distribution(name)
+        assert sum(rows.nbytes for rows in kept) <= room * 2**20 / 2
+        assert all(np.array_equal(a, b) for a, b in zip(kept, whole.distribution(name), strict=False))
+    assert not observe(model, PROBES, replace(SPEC, memory=0.0)).distributions
 
 
 def shortened(name: str, size: int) -> Callable[[Path], object]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.data.content import digest
@@ -36,12 +37,15 @@ class Spec:
         generate: Sets whose questions are answered by greedy decoding; "*" stands for all.
         distributions: Sets whose answer distributions are kept whole (for the distance to a control).
         rows: Most records per set of which the distribution is kept.
+        memory: Room for the distributions of all sets together, MiB; a set keeps its first records, as many as fit into
+            its share. A token of a vocabulary of 128,000 takes half a MiB.
     """
 
     max_new_tokens: int = 48
     generate: tuple[str, ...] = ("*",)
     distributions: tuple[str, ...] = ("forget", "retain")
     rows: int = 300
+    memory: float = 2048.0
 
 
 @dataclass
@@ -183,17 +187,19 @@ def _stored(folder: Path) -> Evidence | None:
 def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size: int) -> Evidence:
     texts: dict[str, tuple[int, Record]] = {}
     index = {name: _index(records, texts) for name, records in probes.items()}
-    keep = {int(i) for name in spec.distributions if name in index for i in index[name]["answer"][: spec.rows]}
     examples = model.encode([record for _, record in texts.values()])
     excluded = _excluded(model, probes)
     found: list[dict[str, np.ndarray]] = [{}] * len(examples)
     distributions: dict[int, np.ndarray] = {}
+    keep: set[int] | None = None
     with model.evaluating():
         for batch in model.batches(examples, batch_size):
             for row, values, logp in _tokens(model, batch, excluded):
+                if keep is None:  # how wide a distribution is shows with the first
+                    keep = _kept(index, spec, [example.size for example in examples], logp.shape[-1])
                 found[row] = values
                 if row in keep:
-                    distributions[row] = logp.copy()  # a view would keep the whole batch alive
+                    distributions[row] = logp.cpu().numpy().copy()  # a view would keep the whole batch alive
     offsets = np.cumsum([0, *(len(values["logp"]) for values in found)])
     tokens = {name: np.concatenate([values[name] for values in found]) for name in TOKEN_FIELDS}
     generations, prompts = _generate(model, probes, spec)
@@ -202,6 +208,17 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
         index=index, records={name: [_plain(r) for r in records] for name, records in probes.items()},
         generations=generations, distributions=distributions, passes={"texts": len(examples), "prompts": prompts},
     )  # fmt: skip
+
+
+def _kept(index: Mapping[str, Mapping[str, np.ndarray]], spec: Spec, sizes: Sequence[int], width: int) -> set[int]:
+    """Numbers of the texts whose distributions over `width` tokens are kept: the same for models of one tokenizer."""
+    keep: set[int] = set()
+    sets = [name for name in spec.distributions if name in index]
+    for name in sets:
+        texts = index[name]["answer"][: spec.rows]
+        room = np.cumsum([sizes[i] for i in texts]) * width * 4 <= spec.memory * 2**20 / len(sets)
+        keep |= {int(i) for i in texts[room]}
+    return keep
 
 
 def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> dict[str, np.ndarray]:
@@ -219,7 +236,7 @@ def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> d
     return roles
 
 
-def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> Iterator[tuple[int, dict, np.ndarray]]:
+def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> Iterator[tuple[int, dict, Tensor]]:
     """Per text of the batch: its number, its token quantities and its log-probabilities (n, V)."""
     scored = batch.labels != IGNORED
     logits = model.logits(batch)[scored].float()  # (M, V): prompts and padding cost nothing from here on
@@ -242,10 +259,9 @@ def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> Itera
         "std": std.cpu().numpy(),
         "rank": rank.to(torch.int32).cpu().numpy(),
     }
-    whole = logp_all.cpu().numpy()
     ends = np.cumsum(scored.sum(-1).cpu().numpy())
     for number, start, end in zip(batch.index.tolist(), [0, *ends[:-1]], ends, strict=True):
-        yield number, {name: values[start:end] for name, values in found.items()}, whole[start:end]
+        yield number, {name: values[start:end] for name, values in found.items()}, logp_all[start:end]
 
 
 def _excluded(model: Model, probes: Probes) -> dict[int, list[int]]:
