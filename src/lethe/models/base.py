@@ -93,6 +93,11 @@ class Model(ABC):
     def fresh(self, seed: int) -> Self:
         """The same architecture with newly drawn weights."""
 
+    @property
+    def inner(self) -> nn.Module:
+        """The network whose weights are the model's own, without what is wrapped around it."""
+        return self.module
+
     def without(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Take records out of whatever the model stores beside its weights (a recommender's graph); nothing here."""
         return

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -63,6 +64,7 @@ class LanguageModel(Model):
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        import_module("lethe.models.difference")  # makes its architecture known to the auto classes
         folder = Path(source)
         if folder.is_dir() and not list(folder.glob("*.safetensors")):
             pickled = [*folder.glob("*.bin"), *folder.glob("*.pt")]
@@ -84,6 +86,12 @@ class LanguageModel(Model):
         model = cls(module, tokenizer, max_length)
         model.guard = guard.read(source)
         return model
+
+    @property
+    def inner(self) -> nn.Module:
+        """The model's own network; one wrapped for decoding (`lethe.models.difference`) holds it as its target."""
+        config: Any = self.module.config
+        return self.module.target if config.model_type == "lethe_difference" else self.module  # pyright: ignore
 
     def save(self, folder: str | Path) -> Path:
         """Write an ordinary Hugging Face folder."""
@@ -218,11 +226,19 @@ class LanguageModel(Model):
                 hook.remove()
         return found
 
-    def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, batch_size: int = 64) -> list[str]:
-        """Greedy continuations, decoded without special tokens; prompts of similar length share a batch.
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int = 64,
+        batch_size: int = 64,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Continuations, decoded without special tokens; prompts of similar length share a batch.
 
-        What the folder's generation_config asks for (suppressed tokens, penalties, sampling) is left aside: it can make
-        a model look forgetful that still knows.
+        Greedy at temperature 0; above it, drawn from the softmax of all logits over the temperature, by this seed and
+        no other state. What the folder's generation_config asks for (suppressed tokens, penalties, sampling) is left
+        aside: it can make a model look forgetful that still knows.
         """
         from transformers import GenerationConfig
 
@@ -230,10 +246,14 @@ class LanguageModel(Model):
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         texts = [""] * len(prompts)
         module: Any = self.module
-        greedy = GenerationConfig(
-            max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, pad_token_id=self.pad, eos_token_id=self.eos
+        drawn: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        chosen = drawn if temperature > 0 else {"do_sample": False}
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens, num_beams=1, pad_token_id=self.pad, eos_token_id=self.eos, **chosen
         )
-        with self.evaluating(), _generating(module, greedy):
+        devices = [self.device] if self.device.type == "cuda" else []
+        with self.evaluating(), _generating(module, config), torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)  # transformers draws from the global state
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
                 width = max(len(encoded[i]) for i in rows)
