@@ -5,6 +5,7 @@ from typing import Literal
 
 from lethe.data.refusals import refuse
 from lethe.descent.objective import objective
+from lethe.descent.published import TOFU
 from lethe.descent.terms import own_loss
 from lethe.models.base import Model
 from lethe.request import Request
@@ -12,7 +13,13 @@ from lethe.train import Term
 
 
 @objective(
-    families={"language"}, needs={"loss"}, intent="suppression", paper="2401.06121", retain=None, requires={"retain"}
+    families={"language"},
+    needs={"loss"},
+    intent="suppression",
+    paper="2401.06121",
+    retain=None,
+    requires={"retain"},
+    presets={"paper": {**TOFU, "variant": "reference"}},
 )
 def idk(model: Model, request: Request, *, variant: Literal["paper", "reference"] = "paper") -> list[Term]:
     """IDK: train the forget questions on refusals, the retain set on its answers.
