@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lethe.api import audit, bench, demo, unlearn
+    from lethe.api import audit, bench, bench_headlines, demo, tune, unlearn
     from lethe.errors import InputError
     from lethe.evidence import Evidence, observe
     from lethe.models import load
@@ -18,13 +18,28 @@ _HOMES = {
     "Request": "lethe.request",
     "audit": "lethe.api",
     "bench": "lethe.api",
+    "bench_headlines": "lethe.api",
     "demo": "lethe.api",
     "load": "lethe.models",
     "observe": "lethe.evidence",
+    "tune": "lethe.api",
     "unlearn": "lethe.api",
 }
 
-__all__ = ["Evidence", "InputError", "Request", "__version__", "audit", "bench", "demo", "load", "observe", "unlearn"]
+__all__ = [
+    "Evidence",
+    "InputError",
+    "Request",
+    "__version__",
+    "audit",
+    "bench",
+    "bench_headlines",
+    "demo",
+    "load",
+    "observe",
+    "tune",
+    "unlearn",
+]
 
 
 def __getattr__(name: str) -> Any:

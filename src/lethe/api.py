@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from lethe.data.atomic import write_json
 from lethe.errors import InputError
 from lethe.models import family_of, load
 from lethe.models.base import Model
-from lethe.registry import bind, find
-from lethe.report import write_model_card, write_report
+from lethe.registry import find, settle
+from lethe.report import write_headlines, write_model_card, write_report
 from lethe.runs.bench import cells_of, divide, make_plan, run_plan
 from lethe.runs.cells import Cell
 from lethe.runs.environment import environment
+from lethe.runs.headlines import Headlines, run_headlines
 from lethe.runs.results import BenchmarkResult, Cost, Results, Row
+from lethe.runs.tune import Trial, Tuned, run_tune, validation_plan
 from lethe.runs.unlearn import Source, carry_out, check_family, make_request, read_manifest
 from lethe.runs.workers import Pool
 
@@ -36,6 +38,7 @@ def unlearn(
     *,
     method: str,
     out: str | Path | None = None,
+    preset: str | None = None,
     options: Mapping[str, Any] | None = None,
     family: str | None = None,
     seed: int = 0,
@@ -55,6 +58,7 @@ def unlearn(
         method: Registered name, see `lethe list methods`.
         out: Folder for the unlearned model with its manifest `lethe.json`; None writes nothing. A run that was killed
             continues from its last checkpoint when the same call is made again.
+        preset: Options of the method by a name, such as paper (the authors' own); those of `options` go before them.
         options: Options of the method, see `lethe describe METHOD`.
         family: language, classifier or recommender; read from the model where not given.
         seed: Seed of the request.
@@ -70,7 +74,8 @@ def unlearn(
     if out is not None and isinstance(model, str | Path) and Path(out).resolve() == Path(model).resolve():
         raise InputError(f"{out} is the model itself; write the unlearned one elsewhere, the audit needs both.")
     card = find("method", method)
-    bind(card.function, options or {}, what=method)  # a mistyped option is found before anything is loaded
+    given = {**({"preset": preset} if preset else {}), **(options or {})}
+    settle(card, given)  # a mistyped option is found before anything is loaded
     known = model.family if isinstance(model, Model) else family or family_of(model)
     check_family(card, known)
     request, sources = make_request(
@@ -86,9 +91,7 @@ def unlearn(
     )
     loaded = model if isinstance(model, Model) else load(model, family=known, trust_remote_code=trust_remote_code)
     original = "" if isinstance(model, Model) else str(model)
-    return carry_out(
-        loaded, request, method, options or {}, out, sources=sources, original=original, finish=write_model_card
-    )
+    return carry_out(loaded, request, method, given, out, sources=sources, original=original, finish=write_model_card)
 
 
 def audit(
@@ -212,6 +215,77 @@ def bench(
     return results
 
 
+def bench_headlines(*, out: str | Path, only: Sequence[str] = (), seeds: int = 3, workers: int = 2) -> Headlines:
+    """Measure the claims of papers in miniature, and say which hold.
+
+    Args:
+        out: Folder for results.json, headlines.md, headlines.html, and a file per claim and seed; what has its file is
+            not measured again unless the claim's own source has changed.
+        only: Names of claims, see `lethe list headlines`; all by default.
+        seeds: Seeds of each claim, from 0.
+        workers: Processes.
+
+    Raises:
+        InputError: On an unknown name, or a count below 1.
+    """
+    found = run_headlines(out, only=only, seeds=seeds, workers=workers)
+    write_json(Path(out) / "results.json", asdict(found))
+    write_headlines(found, out)
+    return found
+
+
+def tune(
+    method: str,
+    *,
+    out: str | Path,
+    split: str,
+    benchmark: str = "tofu",
+    source: str = "tiny",
+    trials: int = 20,
+    space: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    control: Sequence[str] = (),
+    controls: int = 2,
+    seed: int = 1,
+    workers: int = 2,
+    watch: Callable[[Trial], None] = lambda trial: None,
+) -> Tuned:
+    """Search a method's options on a validation split; a killed search goes on with the same trials.
+
+    The rule: of all trials whose utility is at least 0.9 of the target's, and whose KL to the control on the retain set
+    is at most 3 times the target's, the one with the smallest KL to the control on the forget set.
+
+    Args:
+        method: Registered name, see `lethe list methods`.
+        out: Folder for tune.json, best.yaml (a --config of `lethe unlearn`) and the search itself.
+        split: Split of the benchmark; its default, which tables report, is refused.
+        benchmark: Benchmark, see `lethe list benchmarks`.
+        source: tiny (embedded world), hub, or a path with the official data.
+        trials: Trials in all, earlier ones of the same search included.
+        space: Ranges by option, LOW:HIGH, LOW:HIGH:log or ONE|OTHER; else lr, epochs and the method's own decimals.
+        options: Options that stay fixed; the benchmark's preset stands below them.
+        model: Folder of the target model, for sources other than tiny.
+        control: Folders of control models, for sources other than tiny.
+        controls: Models trained without the forget set, each with another seed.
+        seed: Seed of the search and of the embedded world; tables report world 0, so these are other people.
+        workers: Processes, each with a trial.
+        watch: Receives each trial when it is over.
+
+    Raises:
+        InputError: If a name, option or range does not fit, or the split is the reported one.
+    """
+    sides = {"model": model, "control": tuple(control) or None}
+    given = {name: value for name, value in sides.items() if value}
+    plan = validation_plan(
+        benchmark, split, Path(out) / benchmark, source=source, seed=seed, controls=controls, options=given
+    )
+    return run_tune(
+        method, plan, Path(out), trials=trials, space=space or {}, options=options or {}, seed=seed, workers=workers,
+        watch=watch,
+    )  # fmt: skip
+
+
 def demo(out: str | Path, *, workers: int = 2) -> Results:
     """Train targets and controls, unlearn, attack, audit and report; every figure is computed in this run.
 
@@ -253,5 +327,5 @@ def _write(results: Results, costs: Mapping[str, Cost], out: str | Path) -> None
 
 
 def _write_card(folder: Path, row: Row, benchmark: BenchmarkResult) -> None:
-    if folder.is_dir():
+    if folder.is_dir() and not row.failure:
         write_model_card(folder, read_manifest(folder), row=row, benchmark=benchmark)

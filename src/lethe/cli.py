@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-BAD_USAGE, NOT_REACHED = 2, 3
+FAILED, BAD_USAGE, NOT_REACHED = 1, 2, 3
 # What --require accepts, strongest first, and the verdict it stands for.
 REQUIRABLE = {"removal": "removal", "consistent": "consistent with removal", "suppression": "suppression"}
 
@@ -60,6 +60,9 @@ def unlearn(
     retain: Retain = None,
     holdout: Holdout = None,
     method: Annotated[str | None, typer.Option(help="Method, see `lethe list methods`.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Options by a name, e.g. paper: see `lethe describe METHOD`.")
+    ] = None,
     settings: Settings = None,
     where: Where = None,
     step: Annotated[str | None, typer.Option(help="Step rule: plain, sam:rho=0.01.")] = None,
@@ -130,7 +133,8 @@ def audit(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark, see `lethe list benchmarks`.")],
+    name: Annotated[str, typer.Argument(help="Benchmark, see `lethe list benchmarks`; or headlines: papers' claims.")],
+    only: Annotated[list[str] | None, typer.Option(help="Headline, see `lethe list headlines`; repeatable.")] = None,
     source: Annotated[str | None, typer.Option(help="tiny, hub, or a path with the official data.")] = None,
     split: Annotated[str | None, typer.Option(help="Split, e.g. forget10.")] = None,
     methods: Annotated[str | None, typer.Option(help="Comma-separated methods; default: all with a preset.")] = None,
@@ -144,15 +148,92 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Folder for results and report.")] = None,
     config: Config = None,
 ) -> None:
-    """Compare methods on a benchmark with controls, attacks and intervals."""
+    """Compare methods on a benchmark with controls, attacks and intervals; or measure the claims of papers.
+
+    Of the options, `lethe bench headlines` takes --only, --seeds, --workers and --out.
+    """
     chosen, options = _gathered(bench, locals())
     chosen.pop("name")
     _need(chosen, "out")
+    if name == "headlines":
+        _headlines({**chosen, **({"set": options} if options else {})})
+        return
+    if "only" in chosen:
+        raise InputError(f"--only chooses among headlines; for the benchmark {name} give --methods.")
     if isinstance(chosen.get("methods"), str):
         chosen["methods"] = _calls(chosen["methods"])
     chosen["control"] = _listed(chosen.get("control") or ())
     results = lethe.bench(name, options=options, **chosen)
     _show(results, Path(chosen["out"]))
+    _failed([(row.id, row.failure) for found in results.benchmarks for row in found.rows if row.failure])
+
+
+def _headlines(chosen: dict[str, Any]) -> None:
+    from lethe.report import headlines_table
+
+    if stray := sorted(set(chosen) - {"only", "seeds", "workers", "out"}):
+        raise InputError(f"`lethe bench headlines` takes no --{stray[0]}; it takes --only, --seeds, --workers, --out.")
+    found = lethe.bench_headlines(**{**chosen, "only": _listed(chosen.get("only") or ())})
+    _print(headlines_table(found))
+    typer.echo(f"Page: {Path(chosen['out']) / 'headlines.html'}")
+    _failed([(f"{one.name}, seed {seed}", why) for one in found.findings for seed, why in one.failures.items()])
+
+
+def _failed(rows: list[tuple[str, str]]) -> None:
+    """What failed, on standard error; everything else stands in the report."""
+    for name, why in rows:
+        typer.echo(f"failed: {name}: {why}", err=True)
+    if rows:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def tune(
+    method: Annotated[str, typer.Argument(help="Method, see `lethe list methods`.")],
+    benchmark: Annotated[str | None, typer.Option(help="Benchmark; tofu by default.")] = None,
+    source: Annotated[str | None, typer.Option(help="tiny, hub, or a path with the official data.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split to search on, e.g. forget05; never the reported one.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials in all, earlier ones included; 20 by default.")] = None,
+    space: Annotated[
+        list[str] | None, typer.Option(help="Range of an option, NAME=LOW:HIGH[:log] or NAME=ONE|OTHER; repeatable.")
+    ] = None,
+    settings: Settings = None,
+    model: Annotated[str | None, typer.Option(help="Target model's folder (source hub or PATH).")] = None,
+    control: Control = None,
+    controls: Annotated[int | None, typer.Option(help="Controls with different seeds; 2 by default.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the search and of the embedded world; 1 by default.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for best.yaml and the search.")] = None,
+    config: Config = None,
+) -> None:
+    """Search a method's options on a validation split; writes best.yaml, a --config of `lethe unlearn`.
+
+    Searched are lr, epochs and the method's own decimals. The rule: of all trials whose utility is at least 0.9 of the
+    target's, and whose KL to the control on the retain set is at most 3 times the target's, the one with the smallest
+    KL to the control on the forget set. Exit code 3 where no trial is admitted.
+    """
+    chosen, options = _gathered(tune, locals())
+    _need(chosen, "split", "out")
+    from lethe.report import trials_table
+    from lethe.runs.config import parse_settings
+
+    chosen["space"] = parse_settings(_listed(chosen.get("space") or ()), "--space")
+    chosen["control"] = _listed(chosen.get("control") or ())
+    found = lethe.tune(chosen.pop("method"), **chosen, options=options, watch=_watched)
+    _print(trials_table(found))
+    if found.chosen is None:
+        typer.echo("No trial is admitted by the rule: give more trials, or another --space.", err=True)
+        raise typer.Exit(NOT_REACHED)
+    typer.echo(f"{found.preset}\nAs a --config of `lethe unlearn`: {Path(chosen['out']) / 'best.yaml'}")
+
+
+def _watched(trial: Any) -> None:
+    told = trial.failure or f"forget {trial.forget:.3f}, retain {trial.retain:.3f}, utility {trial.utility:.3f}"
+    typer.echo(f"trial {trial.number}: {told}", err=True)
 
 
 @app.command()
@@ -176,7 +257,9 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder with results.json
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, metrics, attacks, benchmarks or models.")],
+    kind: Annotated[
+        str, typer.Argument(help="methods, metrics, attacks, benchmarks, headlines, models, where, steps or retain.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What there is: id, family, intent, level, paper and one line each."""
@@ -191,7 +274,9 @@ def list_(
 
 @app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="A method, metric, attack or benchmark.")],
+    name: Annotated[
+        str, typer.Argument(help="A method, metric, attack, benchmark or headline; or an axis: where, step, retain.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Everything about one name: what it does, its file, all options with defaults and units."""

@@ -2,6 +2,15 @@
 
 from lethe.report.card import write_model_card
 from lethe.report.folder import load_folder, write_report
-from lethe.report.terminal import terminal_table
+from lethe.report.headlines import write_headlines
+from lethe.report.terminal import headlines_table, terminal_table, trials_table
 
-__all__ = ["load_folder", "terminal_table", "write_model_card", "write_report"]
+__all__ = [
+    "headlines_table",
+    "load_folder",
+    "terminal_table",
+    "trials_table",
+    "write_headlines",
+    "write_model_card",
+    "write_report",
+]

@@ -126,6 +126,15 @@ def _columns(row: Row, benchmark: BenchmarkResult) -> list[Column]:
 
 def _plain(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What identifies the weights, as text."""
-    wanted = ("method", "original", "weights_before", "weights_after", "changed_weights", "total_weights", "seed")
+    wanted = (
+        "method",
+        "preset",
+        "original",
+        "weights_before",
+        "weights_after",
+        "changed_weights",
+        "total_weights",
+        "seed",
+    )
     return {key: str(manifest[key]) if isinstance(manifest[key], str) else json.dumps(manifest[key]) for key in wanted
             if manifest.get(key) not in (None, "")}  # fmt: skip

@@ -29,7 +29,7 @@ class Panels:
 
 def html(view: View) -> str:
     """The whole page; the same view gives the same text."""
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         view=view,
         meaning=MEANING,
@@ -39,7 +39,8 @@ def html(view: View) -> str:
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates for HTML, in which every inserted string is escaped and disturbs nothing around it."""
     made = Environment(
         loader=PackageLoader("lethe.report"),
         autoescape=True,

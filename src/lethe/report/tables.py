@@ -199,7 +199,8 @@ def cell(line: Group, name: str) -> Cell:
     scores = list(_scores(line, name))
     known = [score for score in scores if score and finite(score.value) is not None]
     if not known:
-        return Cell(missing="no finite value" if any(scores) else "not measured")
+        failed = "the method failed" if any(row.failure for row in line.rows) else "not measured"
+        return Cell(missing="no finite value" if any(scores) else failed)
     values = tuple(float(score.value) for score in known)
     if len(known) == 1:
         one = known[0]

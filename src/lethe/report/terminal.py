@@ -7,10 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from lethe.report.attacks import Curve, curves
+from lethe.report.headlines import bound, headline, reach, shown
 from lethe.report.numbers import DASH, number, printable
 from lethe.report.tables import Column, Group, column, groups, names
 from lethe.report.verdicts import finding, untested
+from lethe.runs.headlines import Headlines
 from lethe.runs.results import BenchmarkResult
+from lethe.runs.tune import Tuned, trial_rows
 
 STYLE = {
     "removal": "bold blue",
@@ -18,7 +21,9 @@ STYLE = {
     "suppression": "yellow",
     "collapse": "red",
     "not forgotten": "red",
+    "failed": "red",
 }
+OUTCOME = {"holds": "blue", "does not hold": "red", "not shown": "yellow", "measured": "dim", "failed": "red"}
 ROLE = {"target": "bold", "control": "bold green", "floor": "dim", "method": "bold"}
 
 
@@ -46,6 +51,45 @@ def terminal_table(benchmark: BenchmarkResult) -> Table:
         cells = [_cell(one, place) for one in shown]
         recovered = [_worst([curve for curve in attacks if curve.label == line.label], line)] if attacks else []
         table.add_row(_verdict(line), *cells, *recovered, end_section=ends)
+    return table
+
+
+def headlines_table(found: Headlines) -> Table:
+    """Every claim with its outcome and the figures that it expects something of."""
+    table = Table(title=Text(headline(found), "bold"), title_justify="left", box=SIMPLE_HEAD, padding=0)
+    for name in ("claim", "figure", "mean, 95 % interval", "expected", "outcome"):
+        table.add_column(name, overflow="fold")
+    for one in found.findings:
+        told = Text(printable(one.name), "bold")
+        outcome = Text(one.outcome, OUTCOME[one.outcome])
+        failures = [Text(f"seed {seed}: {printable(why)}", "red") for seed, why in one.failures.items()]
+        figures = [figure for figure in one.figures if figure.expected] or list(one.figures)
+        for place, figure in enumerate(figures):
+            cells = (figure.name, f"{shown(figure.mean)} {reach(figure)}", bound(figure))
+            table.add_row(told if place == 0 else "", *map(printable, cells), outcome if place == 0 else figure.outcome)
+        for place, why in enumerate(failures):
+            table.add_row(told if not figures and place == 0 else "", why, "", "", "" if figures else outcome)
+        table.add_section()
+    return table
+
+
+def trials_table(found: Tuned) -> Table:
+    """The best trials of a search, those that the rule admits first, below the untouched target."""
+    where = f"{found.method} on {found.benchmark}, {found.split}: {len(found.trials)} trials"
+    table = Table(
+        title=Text(where, "bold"), title_justify="left", box=SIMPLE_HEAD, caption=Text(found.rule, "dim"),
+        caption_justify="left", padding=0,
+    )  # fmt: skip
+    for name in ("trial", "KL forget", "KL retain", "utility", "options"):
+        table.add_column(name, overflow="fold", justify="left" if name in ("trial", "options") else "right")
+    table.add_row(
+        "target", *(number(found.target[name]) for name in ("forget", "retain", "utility")), "", end_section=True
+    )
+    for one in trial_rows(found):
+        told = one.failure or ", ".join(f"{name}={value}" for name, value in one.options.items())
+        style = "bold" if one.number == found.best else "" if one.admitted else "dim"
+        values = (number(value) for value in (one.forget, one.retain, one.utility))
+        table.add_row(f"{one.number}{'' if one.admitted else ' (no)'}", *values, printable(told), style=style)
     return table
 
 

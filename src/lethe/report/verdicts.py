@@ -10,6 +10,7 @@ from typing import Any, get_args
 from lethe.findings import Check, EvidenceClass, Verdict
 from lethe.report.numbers import count, finite, joined, number
 from lethe.report.tables import Group
+from lethe.runs.results import Row
 
 CLASSES: tuple[EvidenceClass, ...] = get_args(EvidenceClass)
 MEANING = {
@@ -28,6 +29,7 @@ REACHED = (
     "collapse",
     "not forgotten",
     "not audited",
+    "failed",
 )
 NOT_AUDITED = Verdict("", "no verdict", "", "No audit was made of this model.")
 
@@ -93,9 +95,7 @@ def findings(lines: Sequence[Group]) -> list[Finding]:
 def finding(line: Group) -> Finding:
     """The verdict on one group."""
     verdicts = [row.verdict or NOT_AUDITED for row in line.rows]
-    words = [
-        verdict.reached if row.verdict else "not audited" for row, verdict in zip(line.rows, verdicts, strict=True)
-    ]
+    words = [_reached(row) for row in line.rows]
     weakest = max(words, key=REACHED.index)
     said = verdicts[words.index(weakest)]
     tally = Counter(words)
@@ -107,11 +107,15 @@ def finding(line: Group) -> Finding:
         reached=weakest,
         seeds=split if len(tally) > 1 else "",
         highest=min(verdict.highest_class for verdict in verdicts),
-        sentence=said.sentence,
+        sentence=line.rows[words.index(weakest)].failure or said.sentence,
         ladder=tuple(_rung(name, checks) for name in CLASSES),
         failed=tuple(check for check in checks if check.outcome == "FAIL"),
         untested=tuple(check for check in checks if check.outcome == "NOT TESTED"),
     )
+
+
+def _reached(row: Row) -> str:
+    return "failed" if row.failure else row.verdict.reached if row.verdict else "not audited"
 
 
 def _united(verdicts: Sequence[Verdict]) -> list[Check]:

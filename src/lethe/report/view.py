@@ -52,6 +52,7 @@ class MethodCard:
     intent: str
     level: str
     variant: str
+    preset: str
     paper: str
     link: str
     options: dict[str, str]
@@ -198,6 +199,7 @@ def _card(line: Group) -> MethodCard:
         intent=row.card.get("intent", ""),
         level=row.card.get("level", ""),
         variant=str(row.options.get("variant", "")),
+        preset=row.card.get("preset", ""),
         paper=f"arXiv:{on_arxiv[1]}" if on_arxiv else paper,
         link=f"https://arxiv.org/abs/{on_arxiv[1]}" if on_arxiv else "",
         options=options,
@@ -208,7 +210,7 @@ def _expense(line: Group, benchmark: str, costs: Mapping[str, Cost]) -> Expense:
     known = [costs[key] for row in line.rows if (key := f"{benchmark}/{row.id}") in costs]
     seconds = [value for cost in known if (value := finite(cost.seconds)) is not None]
     memory = [value for cost in known if (value := finite(cost.peak_memory_mib)) is not None]
-    changed = sorted({row.changed for row in line.rows})
+    changed = sorted({row.changed for row in line.rows if not row.failure}) or [0]
     return Expense(
         label=line.label,
         role=line.role,

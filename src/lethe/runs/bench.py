@@ -17,7 +17,7 @@ from typing import Any
 from lethe.data.content import digest
 from lethe.errors import InputError
 from lethe.measure import measurable
-from lethe.registry import bind, find, parse_call
+from lethe.registry import bind, find, parse_call, settle
 from lethe.runs.cells import Cell, Made, Plan, base_row, forget_caches, method_row, prepare, trace_attack
 from lethe.runs.results import BenchmarkResult, Cost, Row
 from lethe.runs.unlearn import describe_request
@@ -153,8 +153,10 @@ def cells_of(
             raise InputError(
                 f"The method {name} is for {', '.join(card.families)} models; {task.name} is {task.family}."
             )
-        settings = {**task.presets.get(name, {}), **given, **of_methods.get(name, {})}
-        bind(card.function, settings, what=name)
+        settings = {**given, **of_methods.get(name, {})}
+        if "preset" not in settings:  # a preset that is named stands in the place of the benchmark's own
+            settings = {**task.presets.get(name, {}), **settings}
+        settle(card, settings)
         cells += [Cell(name, seed, "method", tuple(sorted(settings.items())), call) for seed in range(1, seeds + 1)]
     return cells
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lethe.errors import InputError
 from lethe.registry import KINDS, Card, did_you_mean, find, names
+from lethe.runs.axes import PLURALS, SUMMARY, axis_choices, axis_description
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -19,16 +20,22 @@ FAMILY_LINES = {
 
 
 def catalogue(kind: str) -> list[dict[str, str]]:
-    """All entries of a kind: id, family, intent, level, paper, one line.
+    """All entries of a kind: id, family, intent, level, paper, one line; of an axis: its choices.
 
     Raises:
         InputError: On an unknown kind.
     """
     if kind == "models":
         return [{"id": name, "summary": line} for name, line in FAMILY_LINES.items()]
+    if kind in PLURALS:
+        return [
+            {"id": choice["id"], "paper": f"arXiv {choice['paper']}" if choice["paper"] else "",
+             "summary": " ".join(filter(None, (choice["summary"], choice["cost"])))}
+            for choice in axis_choices(PLURALS[kind])
+        ]  # fmt: skip
     singular = kind.removesuffix("s")
     if singular not in KINDS:
-        known = [*(f"{one}s" for one in KINDS), "models"]
+        known = [*(f"{one}s" for one in KINDS), "models", "where", "steps", "retain"]
         raise InputError(f"There is no list of {kind!r}{did_you_mean(kind, known)}; one of {', '.join(known)}.")
     return [_listed(singular, name) for name in names(singular)]
 
@@ -52,11 +59,14 @@ def _row(card: Card) -> dict[str, str]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """One registered thing with its file, its docstring and all its options.
+    """One registered thing, or an axis of choices, with its file, its docstring and all its options.
 
     Raises:
         InputError: If nothing of any kind has that name.
     """
+    if name in PLURALS:
+        axis = PLURALS[name]
+        return {"kind": "axis", "id": axis, "summary": SUMMARY[axis], "choices": axis_choices(axis)}
     for kind in KINDS:
         if name in names(kind):
             card = find(kind, name)
@@ -66,6 +76,8 @@ def describe(name: str) -> dict[str, Any]:
                 "needs": sorted(card.needs),
                 "requires": sorted(card.requires),
                 "variants": list(card.variants),
+                "presets": {name: {k: _shown(v) for k, v in given.items()} for name, given in card.presets.items()},
+                "expects": {figure: f"{sign} {value:g}" for figure, (sign, value) in card.expects.items()},
                 "file": card.file,
                 "options": [
                     {
@@ -77,7 +89,7 @@ def describe(name: str) -> dict[str, Any]:
                     for o in card.options().values()
                 ],
             }
-    known = [known for kind in KINDS for known in names(kind)]
+    known = [*SUMMARY, *(known for kind in KINDS for known in names(kind))]
     raise InputError(f"Nothing is called {name!r}{did_you_mean(name, known)}.")
 
 
@@ -100,6 +112,8 @@ def listing(rows: list[dict[str, str]]) -> Text:
 
 def description(facts: dict[str, Any]) -> Group:
     """One entry for the terminal."""
+    if facts["kind"] == "axis":
+        return axis_description(facts)
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -107,6 +121,9 @@ def description(facts: dict[str, Any]) -> Group:
     head = Text(f"{facts['id']} ({facts['kind']})\n{facts['summary']}\n", style="bold")
     lines = [f"{key}: {facts[key]}" for key in ("family", "intent", "level", "paper", "file") if facts[key]]
     lines += [f"{key}: {', '.join(facts[key])}" for key in ("needs", "requires", "variants") if facts[key]]
+    for name, given in facts["presets"].items():
+        lines.append(f"preset {name}: {', '.join(f'{option}={value}' for option, value in given.items())}")
+    lines += [f"expects {figure} {bound}" for figure, bound in facts["expects"].items()]
     options = Table(box=None, pad_edge=False)
     for name in ("option", "default", "type", "help"):
         options.add_column(name, overflow="fold")

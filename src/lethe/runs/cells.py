@@ -15,13 +15,14 @@ import numpy as np
 from lethe.auditing.recovery import Measure, Trace, attacked, knowledge, recovery
 from lethe.data.atomic import write_json
 from lethe.data.content import digest
+from lethe.errors import InputError
 from lethe.evidence import Evidence, observe
 from lethe.measure import compute, measure
 from lethe.models import load
 from lethe.models.base import Model
 from lethe.registry import find
 from lethe.runs.results import Cost, Role, Row, load_row
-from lethe.runs.unlearn import carry_out, changed_weights
+from lethe.runs.unlearn import carry_out, changed_weights, options_in_force
 from lethe.task import Task
 
 
@@ -141,7 +142,25 @@ def base_row(plan: Plan, role: str, number: int) -> Made:
 
 
 def method_row(plan: Plan, cell: Cell) -> Made:
-    """Unlearn, look, attack."""
+    """Unlearn, look, attack; a method that ends in an error gets a row that says so, and is tried again next time."""
+    if cell.role != "method" or cell.given:
+        return _method_row(plan, cell)
+    try:
+        return _method_row(plan, cell)
+    except Exception as error:  # whatever a method, perhaps another's, does: the others are still compared
+        options = options_in_force(find("method", cell.method), dict(cell.options))
+        card = {**_card(cell.method), "preset": str(dict(cell.options).get("preset", ""))}
+        row = Row(cell.id, cell.role, cell.method, cell.seed, options, "", 0, (), card=card, failure=told(error))
+        return Made(row, None, float("nan"))
+
+
+def told(error: Exception) -> str:
+    """An error in one line; one that is no message to a user says what kind it is."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def _method_row(plan: Plan, cell: Cell) -> Made:
     path, task = Path(plan.folder) / "rows" / f"{cell.id}.json", plan.task()
     of_task = [task.request.fingerprint(), list(task.metrics), list(plan.attack_calls())]
     key = digest([asdict(cell), plan.options, plan.controls, plan.stamp, of_task])
@@ -160,7 +179,7 @@ def method_row(plan: Plan, cell: Cell) -> Made:
         scores=measure(task.metrics, evidence, plan.apart(evidence)),
         recoveries=tuple(_recover(plan, cell, model, call) for call in plan.attack_calls()),
         answers=answers(evidence),
-        card={**_card(cell.method), "guard": "no" if model.guard is None else "yes"},
+        card={**_card(cell.method), **_marks(model, manifest)},
     )
     cost = Cost(manifest["seconds"], manifest["peak_memory_mib"])
     content = {"key": key, "row": asdict(row), "cost": asdict(cost), "retain_loss": _retain_loss(evidence)}
@@ -203,6 +222,10 @@ def _card(method: str) -> dict[str, str]:
         return {"intent": "", "level": "", "paper": "", "summary": "Made elsewhere; no manifest says how."}
     card = find("method", method)
     return {"intent": card.intent, "level": card.level, "paper": card.paper, "summary": card.summary}
+
+
+def _marks(model: Model, manifest: Mapping[str, Any]) -> dict[str, str]:
+    return {"guard": "no" if model.guard is None else "yes", "preset": str(manifest.get("preset", ""))}
 
 
 def _make(plan: Plan, cell: Cell, folder: Path) -> None:

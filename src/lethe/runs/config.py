@@ -10,6 +10,8 @@ from typing import Any
 from lethe.errors import InputError
 from lethe.registry import convert, did_you_mean
 
+EXAMPLES = {"--set": "beta=0.1", "--space": "lr=1e-5:1e-2:log"}
+
 
 def read_config(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
     """A YAML mapping with known keys only; dashes and underscores are the same.
@@ -58,7 +60,7 @@ def _converted(value: Any, hint: Any, where: str) -> Any:
     return convert(value, kind, where)
 
 
-def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
+def parse_settings(pairs: Iterable[str], flag: str = "--set") -> dict[str, str]:
     """`KEY=VALUE` pairs of the command line.
 
     Raises:
@@ -68,9 +70,9 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
-            raise InputError(f"--set {pair}: write KEY=VALUE, as in --set beta=0.1.")
+            raise InputError(f"{flag} {pair}: write KEY=VALUE, as in {flag} {EXAMPLES[flag]}.")
         if key.strip() in settings:
-            raise InputError(f"--set gives {key.strip()!r} twice; give it once.")
+            raise InputError(f"{flag} gives {key.strip()!r} twice; give it once.")
         settings[key.strip()] = value.strip()
     return settings
 

@@ -34,7 +34,8 @@ class Row:
     recoveries: tuple[Recovery, ...] = ()
     verdict: Verdict | None = None
     answers: tuple[str, ...] = ()  # what the model says to each forget question / label / rank, aligned with `items`
-    card: dict[str, str] = field(default_factory=dict)  # intent, level, paper, summary of the method
+    card: dict[str, str] = field(default_factory=dict)  # intent, level, paper, summary of the method; preset, guard
+    failure: str = ""  # why there is no model, in one line; such a row has no scores
 
     def score(self, name: str) -> Score | None:
         """The score of that qualified name, or None."""

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lethe.data.atomic import write_json
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.models.base import Model
-from lethe.registry import Card, bind, find, names
+from lethe.registry import Card, find, names, settle
 from lethe.request import Record, Request
 from lethe.runs.environment import environment, metered
 
@@ -40,6 +40,7 @@ class Manifest:
     seconds: float
     peak_memory_mib: float
     environment: dict[str, str]
+    preset: str = ""  # the named preset of the method that the options stand on
 
 
 def make_request(
@@ -67,7 +68,8 @@ def apply_method(name: str, model: Model, request: Request, options: Mapping[str
     """Check a method against model and request before any compute, then run it.
 
     Raises:
-        InputError: On an unknown method or option, a family or ability it does not fit, or an empty set that it needs.
+        InputError: On an unknown method, preset or option, a family or ability it does not fit, or an empty set that it
+            needs.
     """
     card = find("method", name)
     check_family(card, model.family)
@@ -75,7 +77,7 @@ def apply_method(name: str, model: Model, request: Request, options: Mapping[str
     for part in sorted(card.requires):
         if not getattr(request, part):
             raise InputError(f"The method {name} needs {part} records; the {part} set is empty.")
-    bound = bind(card.function, options, what=name)
+    bound = settle(card, options)
     if "folder" in card.options():
         bound["folder"] = folder
     return card.function(model, request, **bound)
@@ -121,7 +123,7 @@ def carry_out(
         loaded: The model; it is not changed.
         request: What to forget.
         method: Registered name.
-        options: Options of the method.
+        options: Options of the method, and `preset` where they stand on one.
         out: Folder for the model; a killed run continues from the checkpoint beside it.
         sources: Where the records came from, for the manifest.
         original: Where the model came from, for the manifest.
@@ -136,7 +138,7 @@ def carry_out(
     manifest = Manifest(
         family=loaded.family,
         method=method,
-        options=_plain_options(find("method", method), options),
+        options=options_in_force(find("method", method), options),
         seed=request.seed,
         request=describe_request(request),
         sources=dict(sources or {}),
@@ -148,6 +150,7 @@ def carry_out(
         seconds=meter.seconds,
         peak_memory_mib=meter.peak_memory_mib,
         environment=environment(),
+        preset=str(options.get("preset") or ""),
     )
     _save(unlearned, asdict(manifest), Path(out), work, finish)
     if work is not None and work.exists():
@@ -175,9 +178,9 @@ def _save(
         inner.rmdir()
 
 
-def _plain_options(card: Card, given: Mapping[str, Any]) -> dict[str, Any]:
+def options_in_force(card: Card, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every option that was in force, not only the given ones."""
-    bound = bind(card.function, given, what=card.name)
+    bound = settle(card, given)
     known = {name: bound.get(name, option.default) for name, option in card.options().items()}
     known.pop("folder", None)
     return {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in known.items()}
@@ -195,7 +198,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         method = manifest["method"]
-        missing = {field.name for field in fields(Manifest)} - set(manifest)
+        missing = {field.name for field in fields(Manifest) if field.default is MISSING} - set(manifest)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is damaged ({error}); restore it, or delete it to audit the weights alone."

@@ -28,10 +28,10 @@ def judged(rows: Sequence[Row], knowledge: str, utility: str, required: str = "r
     names = names_of(target.scores, knowledge, utility)
     controls = [by_name(row.scores) for row in rows if row.role == "control"]
     floors = {row.method: by_name(row.scores) for row in rows if row.role == "floor"}
-    runs = Counter(_without_seed(row) for row in rows)
+    runs = Counter(_without_seed(row) for row in rows if not row.failure)
     return [
         replace(row, verdict=_verdict(row, target, names, controls, floors, runs[_without_seed(row)], required))
-        if row.role in ("method", "floor")
+        if row.role in ("method", "floor") and not row.failure
         else row
         for row in rows
     ]
