@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsFloat
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lethe.data.order import mix, shares
-from lethe.distributed import Replicas, like
+from lethe.distributed import Replicas, like, whole
 from lethe.errors import InputError
 from lethe.losses.tokens import wide
 from lethe.models.base import Batch, Example, Model
@@ -182,6 +182,27 @@ def plain(gradients: Gradients) -> None:
     gradients.add()
 
 
+def length(direction: Direction) -> float:
+    """Joint L2 norm of all tensors, also of sharded ones; at least 1e-12, so that 0 divided by it is 0."""
+    return max(float(whole(nn.utils.get_total_norm([tensor for tensor in direction if tensor is not None]))), 1e-12)
+
+
+@contextmanager
+def displaced(parameters: Sequence[nn.Parameter], direction: Direction, scale: float) -> Iterator[None]:
+    """Weights moved by `scale` times the direction; put back from a copy (exact), also when the body raises."""
+    moving = [(p, towards) for p, towards in zip(parameters, direction, strict=True) if towards is not None]
+    before = [parameter.detach().clone() for parameter, _ in moving]
+    try:
+        with torch.no_grad():
+            for parameter, towards in moving:
+                parameter.add_(towards, alpha=scale)
+        yield
+    finally:
+        with torch.no_grad():
+            for (parameter, _), value in zip(moving, before, strict=True):
+                parameter.copy_(value)
+
+
 def _count(term: Term, rows: list[int]) -> int:
     return sum(term.examples[row].size for row in rows) if term.per == "token" else len(rows)
 
@@ -189,7 +210,7 @@ def _count(term: Term, rows: list[int]) -> int:
 def _hessian_product(value: Tensor, parameters: Sequence[nn.Parameter], direction: Direction) -> None:
     """Add H v to `.grad`, as the gradient of the slope of `value` along the fixed direction v."""
     try:
-        slopes = torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True)
+        slopes: list[Tensor | None] = list(torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True))
         parts = [
             (slope * towards).sum()
             for slope, towards in zip(slopes, direction, strict=True)
