@@ -7,14 +7,14 @@ from typing import Any
 
 from lethe.errors import InputError
 
-WORLDS = ("authors", "digits", "faces", "facts", "shop")
+WORLDS = ("authors", "digits", "experts", "faces", "facts", "shop")
 
 
 def records(world: str, split: str, seed: int = 0) -> list[dict[str, Any]]:
     """One split of an embedded world.
 
     Args:
-        world: authors, digits, faces, facts or shop.
+        world: authors, digits, experts, faces, facts or shop.
         split: as the world names it.
         seed: same seed, same records, in every process.
 
