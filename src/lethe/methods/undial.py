@@ -14,13 +14,21 @@ from lethe.train import Term
 PAPER = {"beta": 10.0, "lr": 1e-4, "epochs": 10, "batch_size": 16, "where": "lora:rank=8,alpha=16", "retain": "none"}
 
 
-@objective(needs={"logits"}, paper="2402.10052", retain="none", presets={"paper": PAPER})
+# Not for recommenders: one user has several items to forget, and the target of each upholds the others.
+@objective(
+    families={"language", "classifier"},
+    needs={"logits"},
+    paper="2402.10052",
+    retain="nll",
+    presets={"paper": PAPER},
+)
 def undial(
     model: Model, request: Request, *, beta: float = 10.0, variant: Literal["paper", "reference"] = "paper"
 ) -> Term:
-    """UNDIAL: learn what the original model would say if it gave each forget token a lower logit; needs no retain set.
+    """UNDIAL: learn what the original model would say if it gave each forget token a lower logit.
 
-    Holds a frozen copy of the model.
+    Everything but the token stays as the original has it. The paper uses no retain term. Holds a frozen copy of the
+    model.
 
     Args:
         beta: How far the logit is lowered; the paper's runs use 3, 10 and 30.
