@@ -1,5 +1,6 @@
 """Whatever is registered can be listed, described and configured by its name alone, of whichever kind it is."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.models.tiny import FAMILIES
 import lethe
 from lethe.errors import InputError
 from lethe.models import FAMILIES as KNOWN
-from lethe.registry import KINDS, Card, attack, bind, convert, method, metric
+from lethe.registry import KINDS, Card, attack, bind, convert, headline, method, metric, settle
 from lethe.request import SETS
 from lethe.runs.catalogue import describe
 
@@ -35,7 +36,10 @@ def is_found_in_a_file(card: Card) -> None:
 
 
 def explains_every_option(card: Card) -> None:
-    """A sentence of help each."""
+    """A sentence of help each; a headline has its seed and nothing else, which needs no telling."""
+    if card.kind == "headline":
+        assert list(card.options()) == ["seed"]
+        return
     for option in card.options().values():
         assert len(option.help.split()) > 1, option.name
         assert option.help.endswith("."), option.name
@@ -55,7 +59,8 @@ def accepts_its_own_defaults(card: Card) -> None:
 
 def refuses_what_it_does_not_take(card: Card) -> None:
     """An unknown option, with the nearest one that it has."""
-    required = {name: "" for name, option in card.options().items() if option.required}
+    given = {int: 0, str: ""}
+    required = {name: given[option.type] for name, option in card.options().items() if option.required}
     for name in card.options():
         with pytest.raises(InputError, match=rf"no option '{name}x', did you mean '\w+'\?; it takes"):
             bind(card.function, {**required, f"{name}x": 1})
@@ -71,6 +76,26 @@ def asks_for_what_there_is(card: Card) -> None:
     assert re.fullmatch(r"(\d{4}\.\d{4,5})?", card.paper)
 
 
+def has_presets_that_it_takes(card: Card) -> None:
+    """Every value of every preset is one of the option that it names, and comes out as it went in."""
+    assert not card.presets or card.kind == "method"
+    assert "preset" not in card.options()
+    for name, values in card.presets.items():
+        assert re.fullmatch(r"[A-Za-z]\w*", name), name
+        assert values
+        assert settle(card, {"preset": name}) == dict(values)
+        assert describe(card.name)["presets"][name].keys() == values.keys()
+
+
+def expects_what_a_number_can_be(card: Card) -> None:
+    """On one side of a finite bound."""
+    assert not card.expects or card.kind == "headline"
+    for figure, (sign, bound) in card.expects.items():
+        assert figure.strip() == figure != ""
+        assert sign in (">=", "<=")
+        assert math.isfinite(bound)
+
+
 RULES = [
     says_in_one_sentence_what_it_is,
     is_found_in_a_file,
@@ -78,6 +103,8 @@ RULES = [
     accepts_its_own_defaults,
     refuses_what_it_does_not_take,
     asks_for_what_there_is,
+    has_presets_that_it_takes,
+    expects_what_a_number_can_be,
 ]
 
 
@@ -92,6 +119,37 @@ def test_description(card: Card):
     facts = describe(card.name)
     assert (facts["kind"], facts["id"], facts["file"]) == (card.kind, card.name, card.file)
     assert [option["name"] for option in facts["options"]] == list(card.options())
+
+
+AXES = [(axis, choice) for axis in ("where", "step", "retain") for choice in describe(axis)["choices"]]
+
+
+@pytest.mark.parametrize(("axis", "choice"), AXES, ids=lambda part: part if isinstance(part, str) else part["id"])
+def test_every_choice_of_an_axis_is_explained(axis: str, choice: dict[str, Any]):
+    assert choice["summary"].endswith(".")
+    assert Path(choice["file"]).is_file()
+    assert axis != "step" or choice["id"] == "plain" or choice["cost"], (
+        "say what it costs: `Costs ...` in the docstring"
+    )
+    for option in choice["options"]:
+        assert len(option["help"].split()) > 1, option["name"]
+        assert option["help"].endswith("."), option["name"]
+
+
+def test_an_axis_shares_its_name_with_nothing():
+    assert not {axis for axis, _ in AXES} & {card.name for card in EVERYTHING}
+
+
+def test_a_preset_stands_below_what_is_given():
+    def function(model: Any, request: Any, *, rate: float = 1.0, passes: int = 5) -> Any: ...
+
+    card = method(presets={"paper": {"rate": 0.1, "passes": 3}})(function).card  # pyright: ignore
+    assert settle(card, {"preset": "paper", "rate": "0.2"}) == {"rate": 0.2, "passes": 3}
+    assert settle(card, {"rate": 2}) == {"rate": 2.0}
+    with pytest.raises(InputError, match=r"no preset 'papr', did you mean 'paper'\?; it has paper\."):
+        settle(card, {"preset": "papr"})
+    with pytest.raises(InputError, match="it has none"):
+        settle(attack()(function).card, {"preset": "paper"})  # pyright: ignore
 
 
 def test_no_two_things_share_a_name():
@@ -129,11 +187,27 @@ def needs_the_impossible(model: Any, request: Any) -> Any:
     """Attack models that can read minds."""
 
 
+@method(presets={"paper": {"rat": 1e-5}})
+def has_a_preset_of_another(model: Any, request: Any, *, rate: float = 1.0) -> Any:
+    """Method whose preset names an option that it does not have.
+
+    Args:
+        rate: Learning rate.
+    """
+
+
+@headline(expects={"ratio": (">=", math.inf)})
+def expects_the_impossible(*, seed: int) -> Any:
+    """Claim that no figure can meet."""
+
+
 BROKEN = [
     (says_in_one_sentence_what_it_is, mumbles),
     (explains_every_option, has_a_silent_option),
     (accepts_its_own_defaults, has_a_default_of_another_type),
     (asks_for_what_there_is, needs_the_impossible),
+    (has_presets_that_it_takes, has_a_preset_of_another),
+    (expects_what_a_number_can_be, expects_the_impossible),
 ]
 
 

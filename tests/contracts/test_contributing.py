@@ -1,6 +1,7 @@
 """The examples of CONTRIBUTING.md: short, tidy, and held to the contracts of whatever is registered."""
 
 import inspect
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,11 +67,19 @@ def of_benchmark(card: Card) -> None:
         rule(card)
 
 
+def of_headline(card: Card) -> None:
+    figures = card.function(seed=1)
+    assert set(card.expects) <= set(figures)
+    assert all(math.isfinite(value) for value in figures.values())
+    assert card.function(seed=1) == figures != card.function(seed=2)
+
+
 CONTRACTS: dict[str, Callable[[Card], None]] = {
     "method": of_method,
     "metric": of_metric,
     "attack": of_attack,
     "benchmark": of_benchmark,
+    "headline": of_headline,
 }
 
 

@@ -154,8 +154,6 @@ def conclude(card: Card | str, rows: Sequence[Measured]) -> Finding:
     order = dict.fromkeys([*card.expects, *(figure for row in good for figure in row.figures)])
     figures = tuple(_figure(name, [row.figures.get(name) for row in good], card.expects.get(name)) for name in order)
     outcomes = [figure.outcome for figure in figures if figure.expected]
-    ordered: tuple[Outcome, ...] = ("does not hold", "not shown", "holds")  # the worst is the claim's
-    outcome: Outcome = next((one for one in ordered if one in outcomes), "measured")
     summary, _, said = (card.function.__doc__ or "").partition("\n")
     return Finding(
         name=card.name,
@@ -165,9 +163,17 @@ def conclude(card: Card | str, rows: Sequence[Measured]) -> Finding:
         file=digest(_source(card)),
         seeds=tuple(seed for seed, row in enumerate(rows) if not row.failure),
         figures=figures,
-        outcome="failed" if failures else outcome,
+        outcome="failed" if failures else _worst(outcomes),
         failures=failures,
     )
+
+
+def _worst(outcomes: Sequence[Outcome]) -> Outcome:
+    order: tuple[Outcome, ...] = ("does not hold", "not shown", "holds")
+    for one in order:
+        if one in outcomes:
+            return one
+    return "measured"
 
 
 def _figure(name: str, values: Sequence[float | None], expected: Expectation | None) -> Figure:

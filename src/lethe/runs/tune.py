@@ -15,7 +15,7 @@ from lethe.errors import InputError
 from lethe.evidence import Evidence, observe
 from lethe.measure import compute
 from lethe.models.base import Model
-from lethe.registry import find, settle
+from lethe.registry import bind, find, settle
 from lethe.runs.bench import make_plan
 from lethe.runs.cells import Plan, prepare, told
 from lethe.runs.space import Range, space_of
@@ -125,7 +125,9 @@ def run_tune(
     check_family(card, task.family)
     settle(card, options)
     searched = space_of(card, options, space)
-    base = {**({} if "preset" in options else task.presets.get(method, {})), **options}
+    own = {} if "preset" in options else task.presets.get(method, {})
+    base = {**own, **{name: value for name, value in options.items() if name != "preset"}}
+    base = bind(card.function, base, what=method) | {n: v for n, v in options.items() if n == "preset"}
     fixed = {name: value for name, value in base.items() if name not in searched}
     defaults = {name: option.default for name, option in card.options().items()} | settle(card, base)
     first = {name: one.nearest(defaults[name]) for name, one in searched.items()}
