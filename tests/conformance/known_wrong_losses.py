@@ -76,3 +76,45 @@ def rmu_direction_gaussian(dim: int, generator: torch.Generator) -> Tensor:
 def shift_dropping_keys(weights: dict[str, Tensor], vector: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
     """MUSE bench's task vector: the new state dict holds only what the vector holds."""
     return {name: weights[name] + scale * change for name, change in vector.items()}
+
+
+def undial_unmasked(logits: Tensor, ref_logits: Tensor, labels: Tensor) -> Tensor:
+    """UNDIAL and open-unlearning: the mean over prompt and padding, too (with no penalty there)."""
+    target = (ref_logits - 10 * F.one_hot(labels.clamp(min=0), logits.shape[-1]) * valid(labels).unsqueeze(-1)).softmax(
+        -1
+    )
+    return -(target * logits.log_softmax(-1)).sum(-1).mean()
+
+
+def undial_at_index_minus_100(logits: Tensor, ref_logits: Tensor, labels: Tensor) -> Tensor:
+    """The same code's penalty: -100 is taken for an index, and counts from the end of the vocabulary."""
+    lowered = ref_logits.clone()
+    rows, positions = torch.meshgrid(*(torch.arange(n) for n in labels.shape), indexing="ij")
+    lowered[rows, positions, labels] -= 10
+    return -(lowered.softmax(-1) * logits.log_softmax(-1)).sum(-1).mean()
+
+
+def mean_probability_of_all(logits: Tensor, labels: Tensor) -> Tensor:
+    """FLAT: a mean over all positions, so that an answer counts by its share of the padded length."""
+    return (torch.exp(-cross_entropy(logits, labels)) * valid(labels)).mean(1)
+
+
+def flat_over_all_positions(logits: Tensor, ref_logits: Tensor, labels: Tensor) -> Tensor:
+    """FLAT's KL on such means, and on means over the batch."""
+    template, forget = (mean_probability_of_all(z, labels).mean() for z in (ref_logits, logits))
+    return -template + torch.exp(forget - 1)
+
+
+def flat_reverse_kl(template: Tensor, forget: Tensor) -> Tensor:
+    """FLAT: exponents with the sign turned; the template becomes less likely, the forget answer more."""
+    return torch.exp(template) - 1 - forget
+
+
+def flat_hellinger(template: Tensor, forget: Tensor) -> Tensor:
+    """FLAT, likewise."""
+    return -(1 - torch.exp(template)) + (1 - torch.exp(forget)) / torch.exp(forget)
+
+
+def flat_neyman(template: Tensor, forget: Tensor) -> Tensor:
+    """FLAT, likewise: here only the template goes the wrong way."""
+    return -(1 - torch.exp(template)) + 2 - 2 * torch.sqrt(1 - forget)

@@ -7,6 +7,7 @@ check accepts ours and rejects the known wrong one.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,10 +16,14 @@ from torch import Tensor
 
 from lethe.losses.ascent import ga
 from lethe.losses.divergence import kl
+from lethe.losses.flat import DIVERGENCES, Name, contrast, flat, mean_probability
+from lethe.losses.hinge import ihl
 from lethe.losses.misdirection import rmu, rmu_coefficient, rmu_direction
 from lethe.losses.preference import dpo, npo, simnpo
 from lethe.losses.ranking import bpr, reverse_bpr
+from lethe.losses.targets import ceu, jensun_forget, jensun_retain, me, repeated, undial, without_first
 from lethe.losses.tokens import cross_entropy, sequence_nll, token_mean, valid
+from lethe.losses.weighted import satimp, tnpo, wga, wtnpo
 from lethe.losses.weights import difference, shift
 
 from . import known_wrong_losses as wrong
@@ -48,6 +53,9 @@ SIZES = valid(Y).sum(1)
 RETAIN = token_mean(cross_entropy(ZR, YR), YR)
 ASCENT = ga(NLL).sum() / SIZES.sum()
 KL = token_mean(kl(RR, ZR, YR), YR)
+REF_TOKENS = cross_entropy(R, Y)
+ALL_BUT_FIRST = without_first(Y, 1)
+PF, PE = mean_probability(Z, Y), mean_probability(ZA, YA)
 
 
 def padded(values: Tensor, *, fill: float, positions: int = 1) -> Tensor:
@@ -98,6 +106,40 @@ VALUES: dict[str, tuple[Callable[[], Tensor], float]] = {
     "DPO, beta .1": (lambda: dpo(NLL, REF, ALT, ALT_REF, 0.1).mean(), 11.9344605714),
     "DPO, beta 1": (lambda: dpo(NLL, REF, ALT, ALT_REF, 1).mean(), 0.2974872010),
     "IDK": (refusal_and_retain, 0.6630852953),
+    "WGA, beta 1": (lambda: token_mean(wga(Z, Y, 1), Y), -0.2350655211),
+    "WGA, beta 5": (lambda: token_mean(wga(Z, Y, 5), Y), -0.0440106681),
+    "SatImp": (lambda: token_mean(satimp(Z, Y, 5, 1), Y), -0.0099246657),
+    "SatImp, beta1 1": (lambda: token_mean(satimp(Z, Y, 1, 1), Y), -0.1119358527),
+    "TNPO, beta 4": (lambda: token_mean(tnpo(Z, Y, REF_TOKENS, 4), Y), -0.1456238610),
+    "TNPO, beta 1": (lambda: token_mean(tnpo(Z, Y, REF_TOKENS, 1), Y), -0.4340377616),
+    "WTNPO": (lambda: token_mean(wtnpo(Z, Y, REF_TOKENS, 4, 1.5), Y), -0.0815152264),
+    "UNDIAL, beta 3": (lambda: token_mean(undial(R, Z, Y, 3), Y), 1.6992805965),
+    "UNDIAL, beta 10": (lambda: token_mean(undial(R, Z, Y, 10), Y), 2.2407964019),
+    "UNDIAL, beta 30": (lambda: token_mean(undial(R, Z, Y, 30), Y), 2.2416126425),
+    "UNDIAL, beta 3, reference": (lambda: undial(R, Z, Y, 3, "reference").mean(), 1.6471162239),
+    "UNDIAL, beta 10, reference": (lambda: undial(R, Z, Y, 10, "reference").mean(), 2.0983793951),
+    "UNDIAL, beta 30, reference": (lambda: undial(R, Z, Y, 30, "reference").mean(), 2.0990595956),
+    "CE-U": (lambda: token_mean(ceu(Z, Y), Y), 2.1585713278),
+    "CE-U, skip 1": (lambda: token_mean(ceu(Z, ALL_BUT_FIRST), ALL_BUT_FIRST), 2.3992481980),
+    "ME": (lambda: token_mean(me(Z, Y), Y), 0.4992458007),
+    "ME, reference (ULD's retain term)": (lambda: me(Z, Y, "reference").mean(), 0.4160381673),
+    "IHL": (lambda: token_mean(ihl(Z, Y), Y), 1.4146603406),
+    "JensUn, forget": (lambda: token_mean(jensun_forget(Z, repeated(Y, [2, 3])), Y), 0.5196689882),
+    "JensUn, retain": (lambda: token_mean(jensun_retain(RR, ZR, YR), YR), 0.0055021994),
+    "FLAT, Pf": (lambda: PF.mean(), 0.5897002124),
+    "FLAT, Pe": (lambda: PE.mean(), 0.4753668864),
+    "FLAT, TV": (lambda: flat(Z, Y, ZA, YA).mean(), 0.0435761413),
+    "FLAT, KL": (lambda: flat(Z, Y, ZA, YA, "kl").mean(), 0.1880863865),
+    "FLAT, JS": (lambda: flat(Z, Y, ZA, YA, "js").mean(), 0.1280047147),
+    "FLAT, Pearson": (lambda: flat(Z, Y, ZA, YA, "pearson").mean(), 0.2012713785),
+    "FLAT, TV, batch means": (lambda: contrast(PE.mean(), PF.mean(), "tv"), 0.0435772597),
+    "FLAT, KL, batch means": (lambda: contrast(PE.mean(), PF.mean(), "kl"), 0.1880844394),
+    "FLAT, JS, batch means": (lambda: contrast(PE.mean(), PF.mean(), "js"), 0.1280040412),
+    "FLAT, Pearson, batch means": (lambda: contrast(PE.mean(), PF.mean(), "pearson"), 0.2012699111),
+    "FLAT, Jeffrey, batch means": (lambda: contrast(PE.mean(), PF.mean(), "jeffrey"), 0.2140865417),
+    "FLAT, reverse KL, batch means": (lambda: contrast(PE.mean(), PF.mean(), "reverse_kl"), 0.2113571495),
+    "FLAT, Hellinger, batch means": (lambda: contrast(PE.mean(), PF.mean(), "hellinger"), 0.4251046202),
+    "FLAT, Neyman, batch means": (lambda: contrast(PE.mean(), PF.mean(), "neyman"), 0.1323705441),
 }
 
 
@@ -112,6 +154,33 @@ def test_ranking_values():
     assert reverse_bpr(TWO, HALF).item() == pytest.approx(1.7014133, abs=5e-8)
     assert slope(lambda pos: reverse_bpr(pos, HALF), TWO).item() == pytest.approx(0.8175745, abs=5e-8)
     assert slope(lambda pos: -bpr(pos, HALF), TWO).item() == pytest.approx(0.1824255, abs=5e-8)  # plain ascent
+
+
+def test_ihl_values_and_gradients():
+    tokens = [1.65482201, 1.16798493, 0, 0.76894142, 1.82673134, 1.65482201]
+    assert ihl(Z, Y).flatten().tolist() == pytest.approx(tokens, abs=5e-9)
+    assert slope(lambda z: token_mean(ihl(z, Y), Y), Z).norm().item() == pytest.approx(0.1509, abs=5e-5)
+    assert slope(lambda z: token_mean(-cross_entropy(z, Y), Y), Z).norm().item() == pytest.approx(0.2580, abs=5e-5)
+
+
+SLOPES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], float, float]] = {  # dL/dPe, dL/dPf at the fixture
+    "tv": (partial(contrast, divergence="tv"), -0.4021, 0.3597),
+    "kl": (partial(contrast, divergence="kl"), -1, 0.6635),
+    "js": (partial(contrast, divergence="js"), -0.3833, 0.6433),
+    "pearson": (partial(contrast, divergence="pearson"), -1, 1.2949),
+    "jeffrey": (partial(contrast, divergence="jeffrey"), -1, 1.3601),
+    "reverse KL as released": (wrong.flat_reverse_kl, 1.6086, -1),
+    "Hellinger as released": (wrong.flat_hellinger, 1.6086, -0.5545),
+    "Neyman as released": (wrong.flat_neyman, 1.6086, 1.5612),
+}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_flat_slopes(name: str):
+    """Identity 11."""
+    function, template, forget = SLOPES[name]
+    assert slope(lambda pe: function(pe, PF.mean()), PE.mean()).item() == pytest.approx(template, abs=5.1e-5)
+    assert slope(lambda pf: function(PE.mean(), pf), PF.mean()).item() == pytest.approx(forget, abs=5.1e-5)
 
 
 def test_rmu_values():
@@ -242,6 +311,38 @@ def keeps_the_model_whole(move: Callable[[dict[str, Tensor], dict[str, Tensor], 
     assert {name: value.tolist() for name, value in moved.items()} == {"w": [0, -1], "steps": 7, "head": [3, 3]}
 
 
+def undial_loss(z: Tensor, ref: Tensor, labels: Tensor) -> Tensor:
+    return token_mean(undial(ref, z, labels, beta=10), labels)
+
+
+def undial_lowers_named_tokens_only(loss: PairLoss) -> None:
+    """Where nothing is scored and the model is the reference, no token is pulled, wherever -100 may point."""
+    z, labels = torch.zeros(1, 2, 128, dtype=torch.float64), torch.tensor([[5, -100]])
+    assert same(slope(lambda leaf: loss(leaf, z, labels), z)[:, 1], torch.zeros(1, 128, dtype=torch.float64))
+
+
+def flat_loss(z: Tensor, ref: Tensor, labels: Tensor) -> Tensor:
+    """The reference's logits stand for those of the template."""
+    return flat(z, labels, ref, labels, "kl").mean()
+
+
+def flat_tells_the_answers_apart(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Identity 11: strictly falling in the template's probability and rising in the forget answer's, all over."""
+    grid = torch.linspace(0, 1, 21, dtype=torch.float64)
+    values = loss(grid[:, None].expand(21, 21), grid.expand(21, 21))
+    assert (values.diff(dim=0) < 0).all()
+    assert (values.diff(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_every_divergence_tells_the_answers_apart(name: Name):
+    flat_tells_the_answers_apart(partial(contrast, divergence=name))
+
+
+def flat_reverse_kl(template: Tensor, forget: Tensor) -> Tensor:
+    return contrast(template, forget, "reverse_kl")
+
+
 def sizes_after_shift(labels: Tensor) -> Tensor:
     return valid(labels).sum(1)
 
@@ -262,6 +363,14 @@ CHECKS: list[tuple[Callable[[Any], None], Callable[..., Any], list[Callable[...,
     (lowers_the_item, reverse_bpr, [wrong.reverse_bpr_with_two_signs]),
     (points_one_way, rmu_direction, [wrong.rmu_direction_gaussian]),
     (keeps_the_model_whole, shift, [wrong.shift_dropping_keys]),
+    (ignores_padding, undial_loss, [wrong.undial_unmasked]),
+    (undial_lowers_named_tokens_only, undial_loss, [wrong.undial_at_index_minus_100]),
+    (ignores_padding, flat_loss, [wrong.flat_over_all_positions]),
+    (
+        flat_tells_the_answers_apart,
+        flat_reverse_kl,
+        [wrong.flat_reverse_kl, wrong.flat_hellinger, wrong.flat_neyman],
+    ),
 ]
 
 
@@ -281,6 +390,12 @@ def test_known_wrong_implementation_is_rejected(check: Callable[[Any], None], im
         check(implementation)
 
 
+def unrelated_token() -> Tensor:
+    """How hard -100 pushes down token 28 of 128: p minus its target, over two positions."""
+    z, labels = torch.zeros(1, 2, 128, dtype=torch.float64), torch.tensor([[5, -100]])
+    return slope(lambda leaf: wrong.undial_at_index_minus_100(leaf, z, labels), z)[0, 1, 28]
+
+
 # what each defect makes of the fixture, so that we know we reject the published mistake and not a typing error
 WRONG_VALUES: dict[str, tuple[Callable[[], Tensor], float, float]] = {
     "npo_on_raw_logits": (lambda: wrong.npo_on_raw_logits(Z, R, Y), 13.7257005308, TEN_DIGITS),
@@ -293,6 +408,12 @@ WRONG_VALUES: dict[str, tuple[Callable[[], Tensor], float, float]] = {
     "mean_of_sequence_means": (lambda: wrong.mean_of_sequence_means(cross_entropy(Z, Y), Y), 0.686209, 5e-7),
     "idk_as_two_means": (lambda: token_mean(cross_entropy(ZA, YA), YA) + RETAIN, 1.2858790479, TEN_DIGITS),
     "reverse_bpr_with_two_signs": (lambda: wrong.reverse_bpr_with_two_signs(TWO, HALF), -1.7014133, 5e-8),
+    "undial_unmasked": (lambda: wrong.undial_unmasked(Z, R, Y), 2.0983793951, TEN_DIGITS),
+    "undial_at_index_minus_100": (unrelated_token, (1 / 128 - 1 / (1 + 127 * math.exp(10))) / 2, TEN_DIGITS),
+    "mean_probability_of_all": (lambda: wrong.mean_probability_of_all(Z, Y).mean(), 0.4910130538, TEN_DIGITS),
+    "flat_reverse_kl": (lambda: wrong.flat_reverse_kl(PE.mean(), PF.mean()), 0.0189040519, TEN_DIGITS),
+    "flat_hellinger": (lambda: wrong.flat_hellinger(PE.mean(), PF.mean()), 0.1630977544, TEN_DIGITS),
+    "flat_neyman": (lambda: wrong.flat_neyman(PE.mean(), PF.mean()), 1.3275113127, TEN_DIGITS),
     "rmu_direction_gaussian": (
         lambda: wrong.rmu_direction_gaussian(4096, torch.Generator().manual_seed(0)).sum() / 64,
         0,

@@ -22,5 +22,5 @@ def ihl(logits: Tensor, labels: Tensor) -> Tensor:
     """
     p = wide(logits).softmax(-1)
     named = labels.masked_fill(labels == IGNORED, 0).unsqueeze(-1)
-    runner_up = p.scatter(-1, named, -1.0).amax(-1)
+    runner_up = p.scatter(-1, named, -1.0).max(-1).values  # of equals one: `amax` would share the pull among them
     return (1 + p.gather(-1, named).squeeze(-1) - runner_up).masked_fill(~valid(labels), 0)
