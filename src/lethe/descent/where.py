@@ -9,6 +9,7 @@ import torch
 from lethe.descent.adapters import lora
 from lethe.descent.experts import expert
 from lethe.descent.fila import fila
+from lethe.descent.fused import fused
 from lethe.descent.vectors import vectors
 from lethe.errors import InputError
 from lethe.models.base import Model
@@ -77,4 +78,5 @@ CHOICES = {
     "saliency": saliency,
     "vectors": vectors,
     "expert": expert,
+    "fused": fused,
 }

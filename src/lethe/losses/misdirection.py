@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lethe.losses.catalogue import loss
@@ -52,3 +53,24 @@ def rmu_coefficient(hidden: Tensor, mask: Tensor, scale: float = 5.0, compat: Co
     before unlearning. Source: Huu-Tien et al., arXiv 2408.06223.
     """
     return scale * _mean_over_tokens(wide(hidden.detach()).norm(dim=-1), mask, compat)
+
+
+def displacement(hidden: Tensor, frozen: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Where hidden states have gone, per sequence (B,), averaged over its tokens.
+
+    `cosine` with the frozen model's states (-1 to 1; 1 before training, near 0 where misdirected), `norm`, and
+    `norm_before`, that of the frozen states. On the forget and on the retain set these are the six numbers that RMU's
+    code logs per topic (arXiv 2403.03218).
+
+    Args:
+        hidden: Output of one block (B, T, D).
+        frozen: The same of the model before unlearning (B, T, D).
+        mask: Which tokens count (B, T), bool.
+    """
+    states, before = wide(hidden), wide(frozen)
+    values = {
+        "cosine": F.cosine_similarity(states, before, dim=-1),
+        "norm": states.norm(dim=-1),
+        "norm_before": before.norm(dim=-1),
+    }
+    return {name: _mean_over_tokens(value, mask, "masked") for name, value in values.items()}
