@@ -3,8 +3,7 @@
 The logs are those of the released models, 300 + 100 + 117 + 300 questions each.
 """
 
-import json
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,43 +12,17 @@ import pytest
 from pytest import approx
 from scipy.stats import wilcoxon
 
+from lethe.data.logs import AnswerLog, read_answer_logs
+from lethe.data.rescore import UTILITY_SETS, rescore_tofu, score_answers, truth_ratios, utility_items
 from lethe.errors import InputError
+from lethe.score import Score
 from lethe.scoring import aggregate, memorization, rouge
 from lethe.scoring.memorization import Mean
 
-SETS = {
-    "retain": "eval_log.json",
-    "real_authors": "eval_real_author_wo_options.json",
-    "world_facts": "eval_real_world_wo_options.json",
-    "forget": "eval_log_forget.json",
-}
-UTILITY_SETS = ("retain", "real_authors", "world_facts")
-
-
-@dataclass(frozen=True)
-class Log:
-    """One question set of one model, in the order of the questions."""
-
-    gold: np.ndarray  # (N,) nats
-    paraphrase: np.ndarray  # (N,) nats; on the two real sets a second pass over the gold answer
-    wrong: np.ndarray  # (N, K) nats
-    rouge: np.ndarray  # (N,)
-    ratio: np.ndarray  # (N,)
-    texts: list[tuple[str, str]]  # (generated, truth), in two logs only
-
 
 @cache
-def read(folder: Path, model: str) -> dict[str, Log]:
-    recorded = json.loads((folder / f"evallog_{model}.json").read_text(encoding="utf-8"))
-
-    def one(log: dict[str, dict]) -> Log:
-        order = sorted(log["avg_gt_loss"], key=int)
-        fields = ("avg_gt_loss", "avg_paraphrased_loss", "average_perturb_loss", "rougeL_recall", "truth_ratio")
-        columns = [np.array([log[field][i] for i in order]) for field in fields]
-        texts = log.get("generated_and_truth", {})
-        return Log(*columns, texts=[tuple(texts[i]) for i in order if i in texts])
-
-    return {name: one(recorded[file]) for name, file in SETS.items()}
+def read(folder: Path, model: str) -> dict[str, AnswerLog]:
+    return read_answer_logs(folder / f"evallog_{model}.json")
 
 
 @pytest.fixture
@@ -57,26 +30,21 @@ def tofu(data_dir: Path) -> Path:
     return data_dir / "tofu"
 
 
-def ratios(log: Log, kind: Mean = "geometric") -> np.ndarray:
-    return memorization.truth_ratio(log.paraphrase, log.wrong, kind=kind)
-
-
-def utility(logs: dict[str, Log], kind: Mean, *, gold_twice: bool = False) -> float:
+def utility(logs: dict[str, AnswerLog], kind: Mean, *, gold_twice: bool = False) -> float:
     components = []
     for name in UTILITY_SETS:
         log = logs[name]
-        answer = log.gold if gold_twice and name != "retain" else log.paraphrase
-        known = (
-            memorization.probability(log.gold)
-            if name == "retain"
-            else memorization.option_probability(log.gold, log.wrong)
-        )
-        told = memorization.truth_ratio_utility_score(memorization.truth_ratio(answer, log.wrong, kind=kind))
-        components += [known.mean(), log.rouge.mean(), told.mean()]
+        if gold_twice and name != "retain":
+            log = replace(log, paraphrase=log.gold)
+        components += list(utility_items(log, name, kind).mean(axis=1))
     return aggregate.harmonic_mean(components)
 
 
-def pairs_of(logs: dict[str, Log]) -> tuple[list[str], list[str], np.ndarray]:
+def named(scores: list[Score]) -> dict[str, Score]:
+    return {score.name: score for score in scores}
+
+
+def pairs_of(logs: dict[str, AnswerLog]) -> tuple[list[str], list[str], np.ndarray]:
     texts = [pair for log in logs.values() for pair in log.texts]
     recorded = np.concatenate([log.rouge for log in logs.values()])
     return [generated for generated, _ in texts], [truth for _, truth in texts], recorded
@@ -107,13 +75,40 @@ ROWS = {  # utility geometric, arithmetic; forget ROUGE-L, probability, truth-ra
 @pytest.mark.parametrize("model", ROWS)
 def test_published_rows(tofu: Path, model: str):
     geometric, arithmetic, overlap, known, told = ROWS[model]
-    logs = read(tofu, model)
-    forget = logs["forget"]
-    assert utility(logs, "geometric") == approx(geometric, abs=5e-7)
-    assert utility(logs, "arithmetic") == approx(arithmetic, abs=5e-7)
-    assert forget.rouge.mean() == approx(overlap, abs=5e-4)
-    assert memorization.probability(forget.gold).mean() == approx(known, abs=5e-4)
-    assert memorization.truth_ratio_forget_score(ratios(forget)).mean() == approx(told, abs=5e-4)
+    scores = named(score_answers(read(tofu, model)))
+    assert scores["model_utility.geometric@utility"].value == approx(geometric, abs=5e-7)
+    assert scores["model_utility.arithmetic@utility"].value == approx(arithmetic, abs=5e-7)
+    assert scores["rouge.rougeL_recall.stem@forget"].value == approx(overlap, abs=5e-4)
+    assert scores["probability.answer@forget"].value == approx(known, abs=5e-4)
+    assert scores["truth_ratio.geometric@forget"].value == approx(told, abs=5e-4)
+    assert all(score.low <= score.value <= score.high for score in scores.values())
+
+
+def test_a_folder_of_logs_is_scored_against_its_controls(tofu: Path):
+    found = rescore_tofu(tofu, control=["llama2-7b_retain90", "llama2-7b_retain90_wd0"], rows=40)
+    assert len(found) == 10
+    full, control = named(found["llama2-7b_full"]), named(found["llama2-7b_retain90"])
+    assert full["forget_quality.ks_d@forget"].value > control["forget_quality.ks_d@forget"].value
+    assert full["forget_quality.ks_d@forget"].n == full["truth_ratio.geometric@forget"].n == 40
+    assert full["forget_quality.ks_p@forget"].detail["floor"] == approx(1.86e-23, rel=5e-3)
+    assert len(full["forget_quality.ks_d@forget"].detail["null_d"]) == 1
+    assert control["forget_quality.ks_d@forget"].detail["null_d"] == []  # read against the other control alone
+    alone = rescore_tofu(tofu / "evallog_phi_full.json")
+    assert list(alone) == ["phi_full"]
+    assert not any(score.metric == "forget_quality" for score in alone["phi_full"])
+
+
+def test_forget_quality_of_a_log(tofu: Path):
+    full, retain = (read(tofu, f"llama2-7b_{model}") for model in ("full", "retain90"))
+    scores = named(score_answers(full, controls=[retain]))
+    assert scores["forget_quality.ks_d@forget"].value == approx(0.396667, abs=5e-7)
+    assert scores["forget_quality.ks_p@forget"].value == approx(1.834e-21, rel=2.5e-3)
+    assert scores["rouge.rougeL_recall.stem@forget"].detail["difference_to_the_texts"] < 1e-6
+
+
+def test_a_control_that_is_no_log_is_named(tofu: Path):
+    with pytest.raises(InputError, match="did you mean 'phi_retain90_wd0'"):
+        rescore_tofu(tofu, control=["phi_retain90_wd"])
 
 
 @pytest.mark.parametrize(
@@ -134,12 +129,12 @@ def test_the_gold_loss_is_no_substitute_for_the_second_pass(tofu: Path, model: s
 @pytest.mark.parametrize("model", ROWS)
 def test_logged_truth_ratio_is_the_geometric_one(tofu: Path, model: str):
     for log in read(tofu, model).values():
-        assert ratios(log) == approx(log.ratio, rel=2e-6, abs=1e-7)  # the log keeps seven decimals
+        assert truth_ratios(log) == approx(log.ratio, rel=2e-6, abs=1e-7)  # the log keeps seven decimals
 
 
 @pytest.mark.parametrize(("family", "d", "p"), [("llama2-7b", 0.396667, 1.834e-21), ("phi", 0.346667, 2.19e-16)])
 def test_forget_quality_and_its_invariance(tofu: Path, family: str, d: float, p: float):
-    full, retain = (ratios(read(tofu, f"{family}_{model}")["forget"]) for model in ("full", "retain90"))
+    full, retain = (truth_ratios(read(tofu, f"{family}_{model}")["forget"]) for model in ("full", "retain90"))
     found = aggregate.ks(full, retain)
     assert (found.d, found.p) == (approx(d, abs=5e-7), approx(p, rel=2.5e-3))
     for change in (np.reciprocal, np.log, lambda r: r / (1 + r)):
@@ -150,7 +145,7 @@ def test_forget_quality_and_its_invariance(tofu: Path, family: str, d: float, p:
 
 def test_the_arithmetic_ratio_gives_another_forget_quality(tofu: Path):
     logs = [read(tofu, f"llama2-7b_{model}")["forget"] for model in ("full", "retain90")]
-    found = aggregate.ks(*(ratios(log, "arithmetic") for log in logs))
+    found = aggregate.ks(*(truth_ratios(log, "arithmetic") for log in logs))
     assert (found.d, found.p) == (approx(0.41), approx(6.03e-23, rel=1e-3))
 
 
@@ -164,7 +159,7 @@ def test_the_arithmetic_ratio_gives_another_forget_quality(tofu: Path):
     ],
 )
 def test_bootstrap_of_the_distance(tofu: Path, family: str, paired: bool, low: float, high: float):
-    full, retain = (ratios(read(tofu, f"{family}_{model}")["forget"]) for model in ("full", "retain90"))
+    full, retain = (truth_ratios(read(tofu, f"{family}_{model}")["forget"]) for model in ("full", "retain90"))
     found = aggregate.ks_interval(full, retain, seed=0, paired=paired, draws=10_000)
     # D moves in steps of 1/300, the printed ends in steps of .01.
     assert found == (approx(low, abs=0.007), approx(high, abs=0.007))
@@ -176,7 +171,7 @@ def test_bootstrap_of_the_distance(tofu: Path, family: str, paired: bool, low: f
 def test_two_retrained_models_against_each_other(tofu: Path, family: str, d: float, gap: float, p: float):
     """The KS test is conservative on shared questions; a naive paired test rejects a valid retrain."""
     full, one, other = (
-        ratios(read(tofu, f"{family}_{model}")["forget"]) for model in ("full", "retain90", "retain90_wd0")
+        truth_ratios(read(tofu, f"{family}_{model}")["forget"]) for model in ("full", "retain90", "retain90_wd0")
     )
     same = aggregate.ks(one, other)
     assert same.d == approx(d)
@@ -191,7 +186,7 @@ def test_two_retrained_models_against_each_other(tofu: Path, family: str, d: flo
 
 @pytest.mark.parametrize(("family", "gap", "p"), [("llama2-7b", -0.497, 1.3e-44), ("phi", -0.527, 3.6e-43)])
 def test_paired_difference_of_target_and_control(tofu: Path, family: str, gap: float, p: float):
-    full, retain = (np.log(ratios(read(tofu, f"{family}_{model}")["forget"])) for model in ("full", "retain90"))
+    full, retain = (np.log(truth_ratios(read(tofu, f"{family}_{model}")["forget"])) for model in ("full", "retain90"))
     assert (full - retain).mean() == approx(gap, abs=5e-4)
     assert wilcoxon(full - retain).pvalue == approx(p, rel=0.05)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -201,26 +196,19 @@ def test_a_constant_added_to_every_loss_of_an_item_leaves_its_ratio(tofu: Path):
     shift = np.linspace(-1, 1, len(log.gold))
     for kind in ("geometric", "arithmetic"):
         moved = memorization.truth_ratio(log.paraphrase + shift, log.wrong + shift[:, None], kind=kind)
-        assert moved == approx(ratios(log, kind))
+        assert moved == approx(truth_ratios(log, kind))
 
 
 def test_a_collapsed_component_takes_the_utility_with_it(tofu: Path):
     logs = read(tofu, "llama2-7b_full")
-    silent = Log(**{**vars(logs["retain"]), "rouge": np.zeros(300)})
+    silent = replace(logs["retain"], rouge=np.zeros(300))
     assert utility(logs | {"retain": silent}, "geometric") == 0
 
 
 def test_utility_interval_holds_the_utility(tofu: Path):
-    logs = read(tofu, "llama2-7b_full")
-    values = []
-    for name in UTILITY_SETS:
-        log = logs[name]
-        known = memorization.option_probability(log.gold, log.wrong)
-        values.append([known, log.rouge, memorization.truth_ratio_utility_score(ratios(log))])
-    values[0][0] = memorization.probability(logs["retain"].gold)
-    low, high = aggregate.harmonic_interval(values, seed=0)
-    assert low < 0.622677 < high
-    assert 0.01 < high - low < 0.06
+    score = named(score_answers(read(tofu, "llama2-7b_full")))["model_utility.geometric@utility"]
+    assert score.low < score.value < score.high
+    assert 0.01 < score.high - score.low < 0.06
 
 
 def test_a_paraphrase_of_no_token_is_refused():
