@@ -11,7 +11,7 @@ from tests.models import tiny
 from torch import Tensor, nn
 
 from lethe.data.order import bucketed, mix
-from lethe.descent.steps import sam
+from lethe.descent.steps import cr, gp, rs, sam, wa
 from lethe.descent.terms import ascend, own_loss
 from lethe.errors import InputError
 from lethe.losses.tokens import cross_entropy
@@ -20,6 +20,10 @@ from lethe.tracking import Log
 from lethe.train import Recipe, Selection, StepRule, Term, plain, train
 
 BIG = 11  # all questions in one batch
+RULES = {
+    "plain": plain, "sam": sam(rho=0.3), "rs": rs(sigma=0.1), "gp": gp(weight=0.1), "cr": cr(weight=0.1),
+    "wa": wa(start=1, every=1),
+}  # fmt: skip
 
 
 class Rows(Log):
@@ -71,16 +75,17 @@ def one_step(model: Model, terms: list[Term], step_rule: StepRule = plain, **opt
 # --- sums ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("accumulate", [2, 3, 11, 40])
-@pytest.mark.parametrize("rule", ["plain", "sam"])
+@pytest.mark.parametrize(
+    ("rule", "accumulate"),
+    [(rule, 3) for rule in RULES] + [(rule, n) for rule in ("plain", "sam") for n in (2, 11, 40)],
+)
 @pytest.mark.parametrize("reduction", ["token", "example", "pooled"])
 def test_accumulation_is_exact_for_every_reduction(reduction: str, accumulate: int, rule: str):
     options = {"per": "token", "pool": "both"} if reduction == "pooled" else {"per": reduction}
     updates = []
     for count in (1, accumulate):
         model = double()
-        step_rule = plain if rule == "plain" else sam(rho=0.1)
-        updates.append(one_step(model, both(model, **options), step_rule, accumulate=count))
+        updates.append(one_step(model, both(model, **options), RULES[rule], accumulate=count))
     assert distance(*updates) < 1e-12
     assert max(float(value.abs().max()) for value in updates[0].values()) > 1e-2
 
@@ -286,10 +291,17 @@ def test_a_model_is_evaluated_in_eval_mode_and_trained_in_train_mode():
 OPTIMIZERS = [{"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "adamw"}]
 
 
-@pytest.mark.parametrize("rule", [plain, sam(rho=0.5)], ids=["plain", "sam"])
+@pytest.mark.parametrize(
+    ("family", "rule"),
+    [
+        (family, rule)
+        for family in tiny.FAMILIES
+        for rule in RULES
+        if rule in ("plain", "sam") or family == "classifier"
+    ],
+)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adamw"])
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_masked_weights_stay_bit_identical(family: str, optimizer: dict[str, Any], rule: StepRule):
+def test_masked_weights_stay_bit_identical(family: str, optimizer: dict[str, Any], rule: str):
     model, rng = tiny.model(family), torch.Generator().manual_seed(0)
     named = dict(model.module.named_parameters())
     mask = {name: torch.rand(p.shape, generator=rng) < 0.5 for name, p in named.items()}
@@ -302,7 +314,7 @@ def test_masked_weights_stay_bit_identical(family: str, optimizer: dict[str, Any
 
     term = Term("forget", model.encode(tiny.FAMILIES[family][1]()), loss, role="forget")
     train(model, [term], Recipe(lr=0.1, weight_decay=0.3, batch_size=4, epochs=2, **optimizer),
-          selection=Selection(named, mask), step_rule=rule)  # fmt: skip
+          selection=Selection(named, mask), step_rule=RULES[rule])  # fmt: skip
     moved = weights(model)
     assert all(torch.equal(moved[name][~mask[name]], before[name][~mask[name]]) for name in moved)
     assert all((moved[name][mask[name]] != before[name][mask[name]]).float().mean() > 0.5 for name in moved)
@@ -322,7 +334,7 @@ def test_frozen_weights_stay_bit_identical(optimizer: dict[str, Any]):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "adamw"])
-@pytest.mark.parametrize("rule", [plain, sam(rho=0.3)], ids=["plain", "sam"])
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_learning_rate_of_zero_leaves_every_bit(rule: StepRule, optimizer: dict[str, Any]):
     model = tiny.language()
     before = model.fingerprint()
