@@ -10,7 +10,7 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 # One thread each: two test workers on two cores then do not fight, and sums keep their order from run to run.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help setup demo test lint format docs bench lock clean
+.PHONY: help setup demo test lint format docs headlines table bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -47,12 +47,20 @@ bench: $(STAMP)  ## speed and memory of the training loop and the evaluation sui
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/train_step.py
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/eval_suite.py
 
+headlines: $(STAMP)  ## measure the claims of papers in miniature; writes docs/headlines.md
+	$(ONE_THREAD) $(BIN)/lethe bench headlines --seeds 3 --workers $(WORKERS) --out out/headlines; \
+		status=$$?; test $$status -gt 1 || cp out/headlines/headlines.md docs/headlines.md; exit $$status
+
+table: $(STAMP)  ## compare all methods on the authors world; writes docs/methods-table.md
+	$(ONE_THREAD) $(BIN)/lethe bench tofu --seeds 3 --workers $(WORKERS) --out out/table; \
+		status=$$?; test $$status -gt 1 || cp out/table/table.md docs/methods-table.md; exit $$status
+
 # torch is held at the version the lock names (raise it there first): the newest build for this machine would bring
 # its own CUDA wheels into a file that is meant for every machine.
 lock:  ## resolve pyproject.toml afresh and rewrite requirements.lock
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --quiet ".[hub,tensorboard,docs,dev]" "$$(grep '^torch==' requirements.lock)"
+	build/lock/bin/pip install --quiet ".[hub,tensorboard,tune,docs,dev]" "$$(grep '^torch==' requirements.lock)"
 	grep '^#' requirements.lock > build/requirements.lock
 	build/lock/bin/pip freeze --all --exclude pip --exclude lethe-ml | sed 's/+cpu$$//' | grep -vE '^(nvidia-|cuda-|triton==)' \
 		>> build/requirements.lock

@@ -12,7 +12,7 @@ from lethe.errors import InputError
 from lethe.models import family_of, load
 from lethe.models.base import Model
 from lethe.registry import find, settle
-from lethe.report import write_headlines, write_model_card, write_report
+from lethe.report import write_headlines, write_model_card, write_overview, write_report
 from lethe.runs.bench import cells_of, divide, make_plan, run_plan
 from lethe.runs.cells import Cell
 from lethe.runs.environment import environment
@@ -321,6 +321,7 @@ def _write(results: Results, costs: Mapping[str, Cost], out: str | Path) -> None
     results.save(out)
     write_json(Path(out) / "cost.json", {name: asdict(cost) for name, cost in sorted(costs.items())})
     write_report(results, costs, out)
+    write_overview(results, costs, out)
     for benchmark in results.benchmarks:
         for row in benchmark.rows:
             _write_card(Path(out) / benchmark.name / "models" / row.id, row, benchmark)

@@ -3,6 +3,7 @@
 from lethe.report.card import write_model_card
 from lethe.report.folder import load_folder, write_report
 from lethe.report.headlines import write_headlines
+from lethe.report.overview import write_overview
 from lethe.report.terminal import headlines_table, terminal_table, trials_table
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "trials_table",
     "write_headlines",
     "write_model_card",
+    "write_overview",
     "write_report",
 ]

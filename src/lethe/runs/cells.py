@@ -179,6 +179,7 @@ def _method_row(plan: Plan, cell: Cell) -> Made:
         scores=measure(task.metrics, evidence, plan.apart(evidence)),
         recoveries=tuple(_recover(plan, cell, model, call) for call in plan.attack_calls()),
         answers=answers(evidence),
+        trained=manifest.get("trained_parameters"),
         card={**_card(cell.method), **_marks(model, manifest)},
     )
     cost = Cost(manifest["seconds"], manifest["peak_memory_mib"])

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 PACKAGES = ("lethe-ml", "torch", "transformers", "peft", "numpy", "scipy", "scikit-learn")
 
@@ -26,16 +28,29 @@ def environment() -> dict[str, str]:
 
 
 class Meter:
-    """Seconds and peak resident memory (MiB) of a block of code in this process."""
+    """Seconds and peak resident memory (MiB) of a block of code in this process, and what its optimisers moved.
+
+    `trained` is the number of parameters of the optimiser that had most; 0 where none took a step.
+    """
 
     seconds: float = 0.0
     peak_memory_mib: float = 0.0
+    trained: int = 0
 
 
 @contextmanager
 def metered() -> Iterator[Meter]:
     """Measure a block. Memory is sampled every 20 ms, because the kernel's own peak never goes down again."""
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
     meter, done = Meter(), threading.Event()
+    counted: WeakSet[Any] = WeakSet()
+
+    def count(optimizer: Any, *_: Any) -> None:
+        if optimizer not in counted:
+            counted.add(optimizer)
+            moved = sum(parameter.numel() for group in optimizer.param_groups for parameter in group["params"])
+            meter.trained = max(meter.trained, moved)
 
     def watch() -> None:
         while not done.is_set():
@@ -44,11 +59,13 @@ def metered() -> Iterator[Meter]:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
+    hook = register_optimizer_step_post_hook(count)
     start = time.perf_counter()
     try:
         yield meter
     finally:
         meter.seconds = time.perf_counter() - start
+        hook.remove()
         done.set()
         watcher.join()
 

@@ -153,11 +153,11 @@ def conclude(card: Card | str, rows: Sequence[Measured]) -> Finding:
     good = [row for row in rows if not row.failure]
     order = dict.fromkeys([*card.expects, *(figure for row in good for figure in row.figures)])
     figures = tuple(_figure(name, [row.figures.get(name) for row in good], card.expects.get(name)) for name in order)
-    outcomes = [figure.outcome for figure in figures if figure.expected]
-    summary, _, said = (card.function.__doc__ or "").partition("\n")
+    outcomes: list[Outcome] = [figure.outcome for figure in figures if figure.expected]
+    said = (card.function.__doc__ or "").partition("\n")[2]
     return Finding(
         name=card.name,
-        claim=card.summary or summary,
+        claim=card.summary,
         said="\n\n".join(" ".join(part.split()) for part in said.split("\n\n") if part.strip()),
         paper=card.paper,
         file=digest(_source(card)),

@@ -40,6 +40,7 @@ class Manifest:
     seconds: float
     peak_memory_mib: float
     environment: dict[str, str]
+    trained_parameters: int = 0  # those that an optimiser moved
     preset: str = ""  # the named preset of the method that the options stand on
 
 
@@ -150,6 +151,7 @@ def carry_out(
         seconds=meter.seconds,
         peak_memory_mib=meter.peak_memory_mib,
         environment=environment(),
+        trained_parameters=meter.trained,
         preset=str(options.get("preset") or ""),
     )
     _save(unlearned, asdict(manifest), Path(out), work, finish)
