@@ -33,7 +33,7 @@ def uld(
     model: LanguageModel,
     request: Request,
     *,
-    weight: float = -1.0,
+    weight: float = -0.8,
     top: float = 0.01,
     uniform: float = 5.0,
     blocks: int = 1,

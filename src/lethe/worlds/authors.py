@@ -224,6 +224,13 @@ def _facts(seed: int) -> Iterator[dict[str, Any]]:
 
 def tokenizer(records: Sequence[dict[str, Any]]) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of `VOCABULARY` tokens learnt from questions and answers; it can encode any text."""
+    # As the model's prompt will show them, so that merges see the same word boundaries.
+    texts = [f"Question: {record['question']}\nAnswer: {record['answer']}" for record in records]
+    return byte_level(texts, VOCABULARY, CONTEXT)
+
+
+def byte_level(texts: Sequence[str], vocabulary: int, context: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of so many tokens learnt from texts, with `SPECIAL` as its first ids."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -231,18 +238,16 @@ def tokenizer(records: Sequence[dict[str, Any]]) -> PreTrainedTokenizerFast:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # As the model's prompt will show them, so that merges see the same word boundaries.
-    texts = [f"Question: {record['question']}\nAnswer: {record['answer']}" for record in records]
     bpe.train_from_iterator(texts, trainer)
     bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", SPECIAL.index("<s>"))])
     pad, bos, eos = SPECIAL
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, model_max_length=CONTEXT, padding_side="left", pad_token=pad, bos_token=bos, eos_token=eos
+        tokenizer_object=bpe, model_max_length=context, padding_side="left", pad_token=pad, bos_token=bos, eos_token=eos
     )
 
 
