@@ -192,6 +192,7 @@ class _Loop:
             self.optimizer = torch.optim.SGD(weights, lr=lr, momentum=recipe.momentum, weight_decay=decay)
         owners = {"step": self.step_rule} | {f"weight.{term.name}": term.weight for term in self.terms}
         self.carried = {name: owner for name, owner in owners.items() if isinstance(owner, Carried)}
+        self.adaptive = {term.name: term.weight for term in self.terms if isinstance(term.weight, Carried)}
         self.state = State(module, parameters, self.optimizer)
         for name, owner in self.carried.items():
             owner.begin(self.state.moving, recipe, len(self.plan))
@@ -226,7 +227,7 @@ class _Loop:
         gradients = Gradients(self.setting, step, rows)
         gradients.clear()
         self.step_rule(gradients)
-        numbers = dict(gradients.losses)
+        numbers = gradients.losses | {f"weight of {name}": float(weight) for name, weight in self.adaptive.items()}
         if self.recipe.clip is not None:
             numbers["gradient_norm"] = self.replicas.clip(gradients.parameters, self.recipe.clip)
         for name, value in numbers.items():  # before the weights take it in
