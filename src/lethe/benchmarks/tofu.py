@@ -48,8 +48,14 @@ PRESETS = {
     "idk": {"lr": 1e-3, "epochs": 10, "batch_size": 5},
     "dpo": {"lr": 1e-3, "epochs": 20, "batch_size": 5},
     "rmu": {"lr": 1e-3, "epochs": 20, "batch_size": 5, "alpha": 5.0},
+    "adaptive_rmu": {"lr": 3e-3, "epochs": 20, "batch_size": 5, "alpha": 20.0},
+    "kto": {"lr": 1e-3, "epochs": 10, "batch_size": 5},
+    "altpo": {"lr": 1e-3, "epochs": 4, "batch_size": 5},
+    "ap": {"lr": 1e-3, "epochs": 10, "batch_size": 5},
+    "llmu": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
     "task_vector": {"lr": 1e-3, "epochs": 5, "batch_size": 5, "alpha": 1.5},
     "finetune": {"lr": 1e-3, "epochs": 2},
+    "rocr": {"at": "answer"},
 }
 
 

@@ -93,7 +93,9 @@ def value_masks(model: LanguageModel, places: Sequence[tuple[int, int]], who: st
         width = projection.matrix.shape[1]
         if not 0 <= dim < width:
             near = min(max(dim, 0), width - 1)
-            raise InputError(f"{who}: layer {layer} has no dimension {dim}; it has 0 to {width - 1}, nearest is {near}.")
+            raise InputError(
+                f"{who}: layer {layer} has no dimension {dim}; it has 0 to {width - 1}, nearest is {near}."
+            )
         parameters[projection.name] = projection.weight
         chosen = mask.setdefault(projection.name, torch.zeros_like(projection.weight, dtype=torch.bool))
         (chosen.T if projection.transposed else chosen)[:, dim] = True

@@ -74,7 +74,9 @@ def cosine(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     return float(np.clip(a @ b / length, -1, 1)) if length else 0.0
 
 
-def retention(before: Collection[int] | IntArray, after: Collection[int] | IntArray, own: Collection[int]) -> float | None:
+def retention(
+    before: Collection[int] | IntArray, after: Collection[int] | IntArray, own: Collection[int]
+) -> float | None:
     """|T' n T| / |T|, where T are the concept's own tokens in the old trace and T' the new trace; lower is better.
 
     Args:
