@@ -10,23 +10,27 @@ from typing import Any
 
 import pytest
 from safetensors import safe_open
+from safetensors.torch import save_file
 from tests.models import tiny
 from tests.train import killed_run
 
+from lethe.descent.steps import wa
 from lethe.descent.terms import own_loss
 from lethe.errors import InputError
+from lethe.methods.pdu import Dual
 from lethe.tracking import Log
-from lethe.train import Recipe, Term, train
+from lethe.train import Recipe, Term, plain, train
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
 
 
 @pytest.mark.processes
-def test_killed_runs_end_in_the_same_bits(tmp_path: Path):
+@pytest.mark.parametrize("kind", killed_run.KINDS)
+def test_killed_runs_end_in_the_same_bits(kind: str, tmp_path: Path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    killed_run.run(whole)
-    command = [sys.executable, "-m", "tests.train.killed_run", str(broken), str(KILLS), "0"]
+    killed_run.run(whole, kind)
+    command = [sys.executable, "-m", "tests.train.killed_run", str(broken), str(KILLS), "0", kind]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     story = json.loads(done.stdout)
@@ -129,6 +133,48 @@ def test_a_checkpoint_holds_what_moves_and_nothing_else(tmp_path: Path):
     parameters = {name for name, _ in tiny.classifier().module.named_parameters()}
     state = {f"optimizer.{key}.{name}" for key in ("exp_avg", "exp_avg_sq", "step") for name in parameters}
     assert names == {f"model.{name}" for name in parameters} | state
+
+
+def carrying(what: str, folder: Path, stop: int = 0) -> tuple[str, list[float]]:
+    """A run with an average of its weights or an adaptive weight: the final weights, and the weights of the term."""
+    model = tiny.classifier()
+    dual = Dual("retain", bound=1.0, start=0.3, rate=0.2, warmup_epochs=0)
+    examples = model.encode(tiny.features())
+    terms = [
+        Term("forget", examples, lambda m, b: -m.loss(b), role="forget", weight=0.5),
+        Term("retain", examples, own_loss, weight=dual if what == "dual" else 1.0),
+    ]
+    rule = wa(start=2, every=1) if what == "average" else plain
+    recipe = Recipe(steps=7, batch_size=4, checkpoint_every=2, lr=0.05)
+    train(model, terms, recipe, folder=folder, step_rule=rule, log=Stopping(folder, stop))
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return model.fingerprint(), [row["weight of retain"] for row in rows if "weight of retain" in row]
+
+
+@pytest.mark.parametrize("what", ["average", "dual"])
+def test_what_a_run_carries_travels_with_its_checkpoint(what: str, tmp_path: Path):
+    whole = carrying(what, tmp_path / "whole")
+    with pytest.raises(Stop):
+        carrying(what, tmp_path / "broken", stop=5)
+    assert carrying(what, tmp_path / "broken") == whole
+    assert carrying(what, tmp_path / "broken") == whole  # finished, and only looked at again
+    assert what == "average" or len(set(whole[1])) == len(whole[1]) == 7
+    with pytest.raises(Stop):
+        carrying(what, tmp_path / "reset", stop=5)
+    reset(tmp_path / "reset/checkpoint.safetensors")
+    assert carrying(what, tmp_path / "reset")[0] != whole[0]  # a checkpoint without it would not have done
+
+
+def reset(path: Path) -> None:
+    """Set all that the run carries to 0 in its checkpoint."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    carried = [name for name in tensors if name.startswith("carried.")]
+    assert carried
+    for name in carried:
+        tensors[name].zero_()
+    save_file(tensors, path, metadata=metadata)
 
 
 def test_half_a_row_at_the_end_of_the_log_is_dropped(tmp_path: Path):
