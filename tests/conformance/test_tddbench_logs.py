@@ -66,6 +66,7 @@ def test_identities_of_the_recorded_curves(results: list[dict], curves: dict[str
     corr = curves["Metric-corr"]
     assert (corr.tpr[1], corr.fpr[1]) == (approx(0.905505, abs=5e-7), approx(0.742424, abs=5e-7))
     assert of_model_0["Metric-corr"]["AUROC"] == approx((1 + corr.tpr[1] - corr.fpr[1]) / 2)
+    assert of_model_0["Metric-corr"]["AUROC"] == approx(0.581540, abs=1e-6)
     top, every = (
         np.array([row["AUROC"] for row in results if row["Algorithm"] == name])
         for name in ("Learn-top3", "Learn-sorted")

@@ -104,8 +104,7 @@ def tpr_at_fpr(
     Raises:
         InputError: an empty side, NaN, or a rate outside (0, 1).
     """
-    if not 0 < fpr < 1:
-        raise InputError(f"TPR at FPR: {fpr} is not a false positive rate; choose it in (0, 1).")
+    _check_rate(fpr)
     own, other = _sides(members, nonmembers)
     thresholds, true, false = _curve(own, other)
     # Compare counts: a rate such as 3/100 is not exactly .03 * 100 / 100 in floating point.
@@ -122,6 +121,63 @@ def tpr_at_fpr(
         threshold=float(thresholds[at]),
         resolved=allowed >= 1 - tolerance,
     )
+
+
+def tpr_bounds(members: npt.ArrayLike, nonmembers: npt.ArrayLike, fpr: float, *, level: float = 0.95) -> Interval:
+    """What the true positive rate may be where the *true* false positive rate is `fpr`; wide with few non-members.
+
+    The threshold of a false positive rate is itself an estimate. The low end is that of the loosest threshold whose
+    false positive rate is surely at most `fpr` (0 where there is none), the high end that of the loosest one where it
+    may be; both by Clopper-Pearson.
+
+    Args:
+        members: scores of the members, `(M,)`.
+        nonmembers: scores of the non-members, `(N,)`.
+        fpr: false positive rate to hold, in (0, 1).
+        level: coverage of each interval, in 0..1.
+
+    Raises:
+        InputError: an empty side, NaN, or a rate outside (0, 1).
+    """
+    _check_rate(fpr)
+    own, other = _sides(members, nonmembers)
+    _, true, false = _curve(own, other)
+    alarms = {count: clopper_pearson(count, len(other), level=level) for count in np.unique(false).tolist()}
+    surely = true[[alarms[count].high <= fpr for count in false.tolist()]]
+    maybe = true[[alarms[count].low <= fpr for count in false.tolist()]]
+    low = clopper_pearson(int(surely[-1]), len(own), level=level).low if surely.size else 0.0
+    return Interval(low, clopper_pearson(int(maybe[-1]), len(own), level=level).high)
+
+
+def require_resolution(nonmembers: int, fpr: float) -> None:
+    """Refuse to speak of a false positive rate that so few non-members cannot show.
+
+    Args:
+        nonmembers: number of non-members.
+        fpr: false positive rate to hold, in (0, 1).
+
+    Raises:
+        InputError: fewer than 1/fpr non-members; says how many are needed.
+    """
+    _check_rate(fpr)
+    needed = int(np.ceil(1 / fpr - 1e-9))
+    if nonmembers < needed:
+        raise InputError(
+            f"TPR at {100 * fpr:g} % FPR: {nonmembers} non-members cannot show that rate; score at least {needed}, "
+            "or print the interval of tpr_bounds."
+        )
+
+
+def chance_deviation(members: int, nonmembers: int) -> float:
+    """Standard deviation of the AUC of a score without ties that knows nothing: `sqrt((M + N + 1) / (12 M N))`.
+
+    Args:
+        members: number M of members.
+        nonmembers: number N of non-members.
+    """
+    if min(members, nonmembers) < 1:
+        raise InputError(f"AUC by chance: {members} members and {nonmembers} non-members; give at least one of each.")
+    return float(np.sqrt((members + nonmembers + 1) / (12 * members * nonmembers)))
 
 
 def fpr_at_tpr(members: npt.ArrayLike, nonmembers: npt.ArrayLike, tpr: float = 0.95) -> float:
@@ -195,6 +251,11 @@ def privleak(auc_model: float, auc_control: float) -> float:
         )
     reference = 1 - auc_control
     return (1 - auc_model - reference) / reference * 100
+
+
+def _check_rate(fpr: float) -> None:
+    if not 0 < fpr < 1:
+        raise InputError(f"TPR at FPR: {fpr} is not a false positive rate; choose it in (0, 1).")
 
 
 def _sides(members: npt.ArrayLike, nonmembers: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
