@@ -8,9 +8,24 @@ from importlib.metadata import version
 import lethe
 
 # Adding a public name is a promise to users: it is made here, on purpose, as well as in the package.
-PUBLIC = ["Evidence", "InputError", "Request", "__version__", "audit", "bench", "demo", "load", "observe", "unlearn"]
+PUBLIC = [
+    "Evidence", "InputError", "Request", "__version__", "audit", "bench", "bench_headlines", "demo", "load", "observe",
+    "tune", "unlearn",
+]  # fmt: skip
 
-HEAVY = ["torch", "transformers", "numpy", "scipy", "sklearn", "matplotlib", "pandas", "pyarrow", "PIL"]
+HEAVY = [
+    "torch",
+    "transformers",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "PIL",
+    "optuna",
+    "sqlalchemy",
+]
 
 PROBE = f"""
 import json, sys, time

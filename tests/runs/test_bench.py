@@ -1,17 +1,23 @@
 """What a run makes of controls: none, one, the wrong ones; and of methods that destroy the model."""
 
+import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tests.runs.conftest import Desk
 
-from lethe.runs.bench import make_plan, run_plan
+from lethe.models import load
+from lethe.registry import find, settle
+from lethe.report import terminal_table, write_overview, write_report
+from lethe.runs.bench import cells_of, make_plan, run_plan
 from lethe.runs.cells import Cell
-from lethe.runs.results import BenchmarkResult, Row
+from lethe.runs.results import BenchmarkResult, Results, Row
 from lethe.runs.workers import Pool
 
 Command = Callable[..., tuple[int, str, str]]
@@ -109,6 +115,41 @@ def test_a_finished_row_is_not_made_again_and_a_damaged_one_is(desk: Desk, tmp_p
 def test_a_method_named_twice_is_refused(desk: Desk, tmp_path: Path):
     with pytest.raises(ValueError, match="npo-seed1 2 times"):
         run(desk, tmp_path, [desk.control_1], NPO, NPO)
+
+
+def test_a_method_that_fails_is_a_row_that_says_why_and_hides_no_other(desk: Desk, tmp_path: Path):
+    broken = Cell("npo", 1, "method", (("epochs", 3), ("lr", 1e30)), "npo:lr=1e30")
+    result = run(desk, tmp_path, [desk.control_1, desk.control_2], broken, NPO)
+    failed, made = result.of_role("method")
+    assert re.fullmatch(r"'\w+' became (nan|inf) at step \d+; lower lr \(now 1e\+30\)\.", failed.failure)
+    assert (failed.scores, failed.verdict, failed.options["epochs"]) == ((), None, 3)
+    assert made.verdict is not None
+    assert made.trained == sum(p.numel() for p in load(desk.target).module.parameters())
+    assert not (tmp_path / "rows" / "npo-lr=1e30-seed1.json").exists()  # it is tried again next time
+    results = Results("Some fail", "lethe bench", (result,), {}, {})
+    write_report(results, {}, tmp_path)
+    write_overview(results, {}, tmp_path)
+    for page in ("report.html", "report.md", "table.md"):
+        text = (tmp_path / page).read_text(encoding="utf-8")
+        assert "lower lr (now 1e+30)" in text, page
+    assert "npo-lr=1e30" in console(terminal_table(result))
+
+
+def console(table: object) -> str:
+    screen = Console(width=80, record=True, file=io.StringIO())
+    screen.print(table)
+    return screen.export_text()
+
+
+def test_a_preset_takes_the_place_of_the_benchmarks_own():
+    task = find("benchmark", "tofu").function(split="forget01")
+    own = dict(cells_of(task, ["npo"], 1, {})[0].options)
+    assert own == dict(task.presets["npo"])
+    named = dict(cells_of(task, ["npo:preset=paper,epochs=2"], 1, {})[0].options)
+    assert named == {"preset": "paper", "epochs": "2"}
+    assert settle(find("method", "npo"), named)["epochs"] == 2
+    with pytest.raises(ValueError, match="npo has no preset 'papr', did you mean 'paper'"):
+        cells_of(task, ["npo"], 1, {"npo": {"preset": "papr"}})
 
 
 def test_collapse_does_not_end_the_run_of_the_noise_floor(desk: Desk):

@@ -54,6 +54,21 @@ def test_unlearn_writes_an_ordinary_folder_with_a_manifest(desk: Desk, lethe: Co
     assert [path.name for path in tmp_path.iterdir()] == ["u"]  # no checkpoint, no temporary folder is left
 
 
+def test_a_preset_stands_below_what_is_given_and_is_named_in_the_manifest(desk: Desk, lethe: Command, tmp_path: Path):
+    from lethe.registry import find
+
+    paper = dict(find("method", "npo").presets["paper"])
+    arguments = unlearn_arguments(desk, tmp_path / "u", "--preset", "paper")
+    assert lethe(*arguments)[0] == 0
+    manifest = json.loads((tmp_path / "u" / "lethe.json").read_text())
+    assert manifest["preset"] == "paper"
+    assert manifest["options"]["lr"] == 1e-3 != paper["lr"]
+    assert manifest["options"]["beta"] == paper["beta"]
+    assert manifest["options"]["weight_decay"] == paper["weight_decay"]
+    assert "preset: paper" in (tmp_path / "u" / "README.md").read_text()
+    assert "did you mean 'paper'" in one_line(*lethe(*arguments[:-1], "papre", "--out", str(tmp_path / "v")))
+
+
 def test_the_same_command_gives_the_same_weights(desk: Desk, lethe: Command, tmp_path: Path):
     for name in ("a", "b"):
         assert lethe(*unlearn_arguments(desk, tmp_path / name, "--seed", "7"))[0] == 0
@@ -123,7 +138,7 @@ def test_a_manifest_that_does_not_fit_its_weights_is_refused(desk: Desk, lethe: 
 
 
 def test_every_listing_is_json_and_text(lethe: Command):
-    for kind in ("methods", "metrics", "attacks", "benchmarks", "models"):
+    for kind in ("methods", "metrics", "attacks", "benchmarks", "models", "where", "steps", "retain"):
         code, out, _ = lethe("list", kind, "--json")
         assert code == 0
         rows = json.loads(out)
@@ -133,6 +148,14 @@ def test_every_listing_is_json_and_text(lethe: Command):
     facts = json.loads(lethe("describe", "npo", "--json")[1])
     assert Path(facts["file"]).name == "npo.py"
     assert all(option["help"] for option in facts["options"])
+    assert facts["presets"]["paper"]["lr"] < 1e-3
+    assert "preset paper: " in lethe("describe", "npo")[1]
+    steps = {choice["id"]: choice for choice in json.loads(lethe("describe", "step", "--json")[1])["choices"]}
+    assert steps["sam"]["cost"].startswith("Cost: 2 forward and backward passes of the forget terms")
+    assert [(option["name"], option["default"]) for option in steps["sam"]["options"]] == [("rho", 0.01)]
+    text = lethe("describe", "where")[1]
+    assert "saliency" in text
+    assert "Share of the coordinates that may move" in " ".join(text.split())
 
 
 def one_line(code: int, out: str, err: str) -> str:

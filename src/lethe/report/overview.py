@@ -61,11 +61,9 @@ def _line(benchmark: BenchmarkResult, line: Group, costs: Mapping[str, Cost]) ->
     scores = [_values(line, name) for name in (benchmark.distance, retained, quality, benchmark.utility)]
     back = [one.adjusted for row in ran for one in row.recoveries if one.attack == "relearn"]
     trained = sorted({row.trained for row in ran if row.trained is not None})
-    seeds = f", {len(line.rows)} seeds" if len(line.rows) > 1 else ""
-    role = f"{line.role}, " if line.role == "floor" else ""
-    name = f"{line.label} ({role}{seeds.removeprefix(', ')})" if role or seeds else line.label
+    marks = ["floor"] * (line.role == "floor") + [line.seeds] * (len(line.rows) > 1)
     cells = (
-        name.replace(", )", ")"),
+        f"{line.label} ({', '.join(marks)})" if marks else line.label,
         *(estimate(values) for values in scores),
         estimate(_known(back), 2),
         estimate(_known(cost.seconds for cost in spent), 1),

@@ -50,7 +50,7 @@ def _facts(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _cost(said: str) -> str:
     """The sentences of a docstring that begin with what is paid, as in: Costs one more pass."""
-    sentences = re.split(r"(?<=[.;]) +", " ".join(said.split()))
+    sentences = re.split(r"(?<=\.) +", " ".join(said.split()))
     return " ".join(one for one in sentences if re.match(r"Costs?\b", one))
 
 
