@@ -56,6 +56,17 @@ PRESETS = {
     "task_vector": {"lr": 1e-3, "epochs": 5, "batch_size": 5, "alpha": 1.5},
     "finetune": {"lr": 1e-3, "epochs": 2},
     "rocr": {"at": "answer"},
+    "needle": {"count": 16, "ablation": "zero", "ascent_epochs": 4},
+    "wga": {"lr": 3e-4, "epochs": 10, "batch_size": 5, "beta": 5.0},
+    "satimp": {"lr": 3e-4, "epochs": 20, "batch_size": 5, "beta1": 5.0},
+    "tnpo": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
+    "wtnpo": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
+    "undial": {"lr": 3e-4, "epochs": 20, "batch_size": 5},
+    "ceu": {"lr": 3e-4, "epochs": 10, "batch_size": 5, "retain_weight": 3.0},
+    "me": {"lr": 2e-4, "epochs": 10, "batch_size": 5, "weight": 0.03},
+    "jensun": {"lr": 3e-4, "epochs": 20, "batch_size": 5, "alpha": 5.0},
+    "ihl": {"lr": 2e-4, "epochs": 10, "batch_size": 5},
+    "flat": {"lr": 3e-4, "epochs": 20, "batch_size": 5, "retain": "nll"},
 }
 
 
