@@ -1,6 +1,6 @@
 """Unlearning from logit difference."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -50,6 +50,8 @@ def uld(
     seed: int | None = None,
     folder: Path | None = None,
     checkpoint_every: int = 0,
+    evaluate_every: int = 0,
+    evaluate: Callable[[LanguageModel], float] | None = None,
 ) -> LanguageModel:
     """ULD: an assistant that knows only the forget set is subtracted from the logits; no weight of the model changes.
 
@@ -79,17 +81,19 @@ def uld(
         seed: Seed of data order, paraphrases and adapters; the request's where none is given.
         folder: Where checkpoints and the training log go.
         checkpoint_every: Steps between checkpoints, which need a folder; 0 writes none.
+        evaluate_every: Steps between evaluations; 0 evaluates never.
+        evaluate: Function of the wrapped model (from Python only) that evaluate_every asks.
 
     Raises:
         InputError: If the model has fewer blocks, or is wrapped for decoding already.
     """
     seed = request.seed if seed is None else seed
-    recipe = Recipe(
-        lr=lr, epochs=epochs, batch_size=batch_size, weight_decay=weight_decay, warmup=warmup, seed=seed,
-        checkpoint_every=checkpoint_every,
-    )  # fmt: skip
+    recipe = Recipe(lr=lr, epochs=epochs, batch_size=batch_size, weight_decay=weight_decay, warmup=warmup, seed=seed,
+                    checkpoint_every=checkpoint_every, evaluate_every=evaluate_every)  # fmt: skip
     wrapped, assistant = model.copy(), model.copy()
-    assistant.module = first_blocks(model.module, blocks)
+    assistant.module = small = first_blocks(model.module, blocks)
+    wrapped.module = wrap(wrapped.module, [small], weights=[weight], top=top, floor=variant == "reference",
+                          filtered=filtered)  # fmt: skip
     released = variant == "reference"
     said, withheld = augmented(request, augment, seed, released)
 
@@ -105,11 +109,11 @@ def uld(
     ]
     drawn = replace(request, seed=seed, allow_overlap=True)  # its sets have been compared; only the draws change
     chosen = lora(assistant, drawn, rank=rank, alpha=alpha) if rank else all_weights(assistant, drawn)
-    train(assistant, terms, recipe, selection=chosen, folder=folder, identity=f"uld {variant}")
-    chosen.finish()
-    wrapped.module = wrap(
-        wrapped.module, [assistant.module], weights=[weight], top=top, floor=released, filtered=filtered
-    )
+    look = None if evaluate is None else lambda _: evaluate(wrapped)
+    train(
+        assistant, terms, recipe, selection=chosen, folder=folder, identity=f"uld {variant} {alpha}", evaluate=look
+    )  # fmt: skip
+    chosen.finish()  # adapters live in, and are merged into, the very module that is wrapped
     return wrapped
 
 
