@@ -28,6 +28,11 @@ def npo_by_log_of_sigmoid(logits: Tensor, ref_logits: Tensor, labels: Tensor, be
     return (-2 / beta * torch.log(torch.sigmoid(beta * margin))).mean()
 
 
+def dpo_overwritten(nll: Tensor, ref_nll: Tensor, alt_nll: Tensor, alt_ref_nll: Tensor) -> Tensor:
+    """LoKU's "dpo": the value is overwritten, and what is left to optimise is the likelihood of the refusal."""
+    return alt_nll
+
+
 def sizes_before_shift(labels: Tensor) -> Tensor:
     """SimNPO and open-unlearning: labels are counted before the shift, one too many if the first token is labelled."""
     return valid(labels).sum(1) + 1
@@ -54,6 +59,16 @@ def kl_by_mean_reduction(logits: Tensor, ref_logits: Tensor, labels: Tensor) -> 
     """Bad teacher: the mean over examples and classes, so value and gradient are too small by the number of classes."""
     reference = ref_logits.log_softmax(-1)
     return (reference.exp() * (reference - logits.log_softmax(-1))).mean()
+
+
+def flatten_everywhere(logits: Tensor, ref_logits: Tensor, labels: Tensor) -> Tensor:
+    """open-unlearning's first PDU: the mean is over prompt and padding as well."""
+    return (logits.amax(-1) - logits.mean(-1)).square().mean()
+
+
+def flatten_by_unshifted_mask(logits: Tensor, labels: Tensor) -> Tensor:
+    """open-unlearning's later PDU: labels that are not shifted mask outputs that are not, so each mask is one late."""
+    return token_mean((logits.amax(-1) - logits.mean(-1)).square(), labels)
 
 
 def mean_of_sequence_means(values: Tensor, labels: Tensor) -> Tensor:

@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lethe.losses.ascent import ga
-from lethe.losses.divergence import kl
+from lethe.losses.ascent import capped_ga, ga
+from lethe.losses.divergence import kl, soft_cross_entropy
 from lethe.losses.flat import DIVERGENCES, Name, contrast, flat, mean_probability
+from lethe.losses.flattening import flatten_logits
 from lethe.losses.hinge import ihl
 from lethe.losses.misdirection import rmu, rmu_coefficient, rmu_direction
-from lethe.losses.preference import dpo, npo, simnpo
+from lethe.losses.preference import ap, dpo, kto, npo, simnpo
 from lethe.losses.ranking import bpr, reverse_bpr
 from lethe.losses.targets import ceu, jensun_forget, jensun_retain, me, repeated, undial, without_first
 from lethe.losses.tokens import cross_entropy, sequence_nll, token_mean, valid
@@ -53,6 +54,9 @@ SIZES = valid(Y).sum(1)
 RETAIN = token_mean(cross_entropy(ZR, YR), YR)
 ASCENT = ga(NLL).sum() / SIZES.sum()
 KL = token_mean(kl(RR, ZR, YR), YR)
+BASELINE = (ALT_REF - ALT).mean()
+MISMATCH = token_mean(cross_entropy(ZA, YA), YA)  # the refusals stand for answers of other questions
+LLMU = 0.5 * capped_ga(NLL, SIZES).sum() / SIZES.sum() + MISMATCH
 REF_TOKENS = cross_entropy(R, Y)
 ALL_BUT_FIRST = without_first(Y, 1)
 PF, PE = mean_probability(Z, Y), mean_probability(ZA, YA)
@@ -91,6 +95,7 @@ VALUES: dict[str, tuple[Callable[[], Tensor], float]] = {
     "GA": (lambda: ASCENT, -0.7105401618),
     "GradDiff": (lambda: ASCENT + RETAIN, -0.1683294946),
     "KL": (lambda: KL, 0.0224174790),
+    "PDU": (lambda: flatten_loss(Z, R, Y), 2.3656250000),
     "KL, padded": (lambda: token_mean(kl(RR_PADDED, ZR_PADDED, YR_PADDED), YR_PADDED), 0.0224174790),
     "KL, padded, reference": (lambda: kl(RR_PADDED, ZR_PADDED, YR_PADDED, compat="reference").mean(), 0.0507363259),
     "KL-min": (lambda: ASCENT + KL, -0.6881226828),
@@ -106,6 +111,13 @@ VALUES: dict[str, tuple[Callable[[], Tensor], float]] = {
     "DPO, beta .1": (lambda: dpo(NLL, REF, ALT, ALT_REF, 0.1).mean(), 11.9344605714),
     "DPO, beta 1": (lambda: dpo(NLL, REF, ALT, ALT_REF, 1).mean(), 0.2974872010),
     "IDK": (refusal_and_retain, 0.6630852953),
+    "KTO baseline": (lambda: BASELINE, 0.9639389707),
+    "KTO": (lambda: kto(NLL, REF, BASELINE).mean(), 11.9254673710),
+    "KTO, sigmoid": (lambda: kto(NLL, REF, BASELINE, variant="sigmoid").mean(), -13.8985682940),
+    "KTO, log-sigmoid": (lambda: kto(NLL, REF, BASELINE, variant="logsigmoid").mean(), 6.8904106186),
+    "AP": (lambda: ap(sequence_nll(ZR, YR), ALT[1:]).mean(), 6.7320432155),
+    "LLMU": (lambda: LLMU + token_mean(soft_cross_entropy(RR, ZR, YR), YR), 1.4616651194),
+    "LLMU, KL": (lambda: LLMU + KL, 0.4108157787),
     "WGA, beta 1": (lambda: token_mean(wga(Z, Y, 1), Y), -0.2350655211),
     "WGA, beta 5": (lambda: token_mean(wga(Z, Y, 5), Y), -0.0440106681),
     "SatImp": (lambda: token_mean(satimp(Z, Y, 5, 1), Y), -0.0099246657),
@@ -211,6 +223,15 @@ def npo_loss(z: Tensor, ref: Tensor, labels: Tensor) -> Tensor:
     return npo(sequence_nll(z, labels), sequence_nll(ref, labels), beta=0.1).mean()
 
 
+def flatten_loss(z: Tensor, ref: Tensor, labels: Tensor) -> Tensor:
+    return token_mean(flatten_logits(z, labels), labels)
+
+
+def flatten_what_predicts(whole: Tensor, labels: Tensor) -> Tensor:
+    """PDU as the method asks for it: outputs and labels are shifted against each other before the loss sees them."""
+    return flatten_loss(whole[:, :-1], whole[:, :-1], labels[:, 1:])
+
+
 def kl_loss(z: Tensor, ref: Tensor, labels: Tensor) -> Tensor:
     return token_mean(kl(ref, z, labels), labels)
 
@@ -268,12 +289,29 @@ def ignores_padding(loss: PairLoss) -> None:
     assert same(loss(z, ref, padded(Y, fill=-100, positions=2)), loss(Z, R, Y))
 
 
+def dpo_compares(loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> None:
+    """(2/beta) log 2 at the reference, and there a nat of either side counts one, with opposite signs."""
+    nll, alternative = NLL.clone().requires_grad_(), ALT.clone().requires_grad_()
+    value = loss(nll, NLL, alternative, ALT)
+    assert value.tolist() == pytest.approx([20 * math.log(2)] * 2, abs=TEN_DIGITS)
+    first, second = torch.autograd.grad(value.sum(), (nll, alternative), allow_unused=True, materialize_grads=True)
+    assert first.tolist() == pytest.approx([-1, -1])
+    assert second.tolist() == pytest.approx([1, 1])
+
+
 def kl_has_its_gradient(loss: PairLoss) -> None:
     """KL(reference || model) has the gradient p - p_ref; at the reference it is 0 with gradient 0 (identity 9)."""
     pull = (Z.softmax(-1) - R.softmax(-1)) * valid(Y).unsqueeze(-1) / valid(Y).sum()
     assert same(slope(lambda z: loss(z, R, Y), Z), pull)
     assert same(loss(R, R, Y), torch.zeros((), dtype=torch.float64))
     assert same(slope(lambda z: loss(z, R, Y), R), torch.zeros_like(R))
+
+
+def flattens_the_predictions_of_the_answer(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Outputs 1 and 2 predict the answer's tokens 2 and 3; neither the question's nor what follows is touched."""
+    whole = torch.cat([Z, Z[:, :1] + 1], 1)
+    touched = slope(lambda z: loss(z, torch.tensor([[-100, -100, 2, 3]] * 2)), whole).abs().sum(-1) > 0
+    assert touched.tolist() == [[False, True, False, False], [False, True, True, False]]  # Z[0, 2] is flat already
 
 
 def ignores_grouping(mean: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -354,8 +392,12 @@ CHECKS: list[tuple[Callable[[Any], None], Callable[..., Any], list[Callable[...,
     (npo_feels_length, npo_loss, [wrong.npo_on_token_mean]),
     (npo_stays_finite, npo_loss, [wrong.npo_by_log_of_sigmoid]),
     (sees_only_distributions, npo_loss, [wrong.npo_on_raw_logits]),
+    (dpo_compares, dpo, [wrong.dpo_overwritten]),
     (ignores_padding, npo_loss, [wrong.npo_on_raw_logits]),
     (sees_only_distributions, kl_loss, [wrong.kl_on_raw_logits]),
+    (sees_only_distributions, flatten_loss, [wrong.npo_on_raw_logits]),
+    (ignores_padding, flatten_loss, [wrong.flatten_everywhere]),
+    (flattens_the_predictions_of_the_answer, flatten_what_predicts, [wrong.flatten_by_unshifted_mask]),
     (ignores_padding, kl_loss, [wrong.kl_on_raw_logits, wrong.kl_unmasked, wrong.kl_by_mean_reduction]),
     (kl_has_its_gradient, kl_loss, [wrong.kl_on_raw_logits, wrong.kl_reversed, wrong.kl_by_mean_reduction]),
     (ignores_grouping, token_mean, [wrong.mean_of_sequence_means]),
@@ -402,6 +444,7 @@ WRONG_VALUES: dict[str, tuple[Callable[[], Tensor], float, float]] = {
     "npo_on_token_mean": (lambda: wrong.npo_on_token_mean(Z, R, Y), 13.4347987610, TEN_DIGITS),
     "npo_by_log_of_sigmoid": (lambda: wrong.npo_by_log_of_sigmoid(Z, R, Y), 12.8142228285, TEN_DIGITS),  # right, here
     "kl_on_raw_logits": (lambda: wrong.kl_on_raw_logits(ZR, RR, YR), 3.0652051705, TEN_DIGITS),
+    "flatten_everywhere": (lambda: wrong.flatten_everywhere(Z, R, Y), 2.3656250000 * 5 / 6, TEN_DIGITS),
     "kl_reversed": (lambda: wrong.kl_reversed(ZR, RR, YR), 0.0217749640, TEN_DIGITS),
     "kl_unmasked": (lambda: wrong.kl_unmasked(ZR_PADDED, RR_PADDED, YR_PADDED), 0.0507363259, TEN_DIGITS),
     "kl_by_mean_reduction": (lambda: wrong.kl_by_mean_reduction(ZR, RR, YR), 0.0224174790 / 4, TEN_DIGITS),
