@@ -139,12 +139,14 @@ def tpr_bounds(members: npt.ArrayLike, nonmembers: npt.ArrayLike, fpr: float, *,
     Raises:
         InputError: an empty side, NaN, or a rate outside (0, 1).
     """
+    from scipy.stats import binom
+
     _check_rate(fpr)
     own, other = _sides(members, nonmembers)
     _, true, false = _curve(own, other)
-    alarms = {count: clopper_pearson(count, len(other), level=level) for count in np.unique(false).tolist()}
-    surely = true[[alarms[count].high <= fpr for count in false.tolist()]]
-    maybe = true[[alarms[count].low <= fpr for count in false.tolist()]]
+    tail = (1 - level) / 2  # an end of the interval lies below fpr if so few (or many) alarms at fpr are rare (or not)
+    surely = true[binom.cdf(false, len(other), fpr) <= tail]
+    maybe = true[binom.sf(false - 1, len(other), fpr) >= tail]
     low = clopper_pearson(int(surely[-1]), len(own), level=level).low if surely.size else 0.0
     return Interval(low, clopper_pearson(int(maybe[-1]), len(own), level=level).high)
 
