@@ -142,7 +142,7 @@ def without_experts(module: nn.Module, masked: Mapping[str, Sequence[int]]) -> I
 
 def _detour(layer: Mixture, masked: list[int]) -> Any:
     def detour(router: Any, inputs: Any, output: Any) -> tuple[Tensor, Tensor, Tensor]:
-        logits, weights, _ = output
+        logits, weights, chosen = output
         # The router itself ranks more experts than it is asked for: so whatever scores it uses, they stay its own.
         router.top_k = layer.kept + len(masked)
         try:
@@ -150,8 +150,11 @@ def _detour(layer: Mixture, masked: list[int]) -> Any:
         finally:
             router.top_k = layer.kept
         barred = torch.isin(candidates, torch.tensor(masked, device=candidates.device))
-        best = wider.masked_fill(barred, -1).topk(layer.kept, dim=-1)
-        total = best.values.sum(-1, keepdim=True).clamp(min=torch.finfo(wider.dtype).tiny)
-        return logits, best.values / total * weights.sum(-1, keepdim=True), candidates.gather(1, best.indices)
+        # What a token visited before comes first: a router with groups of experts need not rank by weight.
+        before = (candidates[:, :, None] == chosen[:, None, :]).any(-1)
+        best = (wider + before * (wider.max() + 1)).masked_fill(barred, -1).topk(layer.kept, dim=-1).indices
+        shares = wider.gather(1, best)
+        total = shares.sum(-1, keepdim=True).clamp(min=torch.finfo(wider.dtype).tiny)
+        return logits, shares / total * weights.sum(-1, keepdim=True), candidates.gather(1, best)
 
     return detour
