@@ -50,7 +50,7 @@ def _listed(kind: str, name: str) -> dict[str, str]:
 def _row(card: Card) -> dict[str, str]:
     return {
         "id": card.name,
-        "family": ", ".join(card.families) or "all",
+        "family": ", ".join(card.families) or ("" if card.kind == "headline" else "all"),
         "intent": card.intent,
         "level": card.level,
         "paper": f"arXiv {card.paper}" if card.paper else "",
