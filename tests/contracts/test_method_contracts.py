@@ -30,6 +30,7 @@ from lethe.train import Recipe, Term, train
 
 QUICK: dict[str, Any] = {"lr": 1e-2, "epochs": 4, "batch_size": 2}
 WRAPPERS = ("decoding", "input", "output")
+STEPS = ("sam:rho=0.05", "rs:sigma=0.01", "gp:weight=1", "cr:weight=1", "wa:start=1,every=1")
 # Learning rate and epochs, gentle to brutal: every method has a place between leaving all as it was and breaking all.
 STRENGTHS = ((1e-3, 10), (3e-4, 10), (3e-3, 10), (5e-2, 5), (1e-2, 10), (2e-3, 15), (3e-2, 10), (3e-3, 40), (2e-2, 40))
 
@@ -194,6 +195,26 @@ def obeys_its_retain_term(card: Card, family: str) -> None:
         assert not changed(alone, weights(run(card, given, request, retain=kind, retain_weight=0.0)))
 
 
+def obeys_its_step_rule(card: Card, family: str) -> None:
+    """Each rule changes the update, unless there is nothing to forget; at strength 0 it is the plain step's.
+
+    The rules' own tests ask each for its strength 0; here one of them stands for the way there.
+    """
+    given, request = model(family), usual(card, family)[0]
+
+    def stepped(step: str) -> dict[str, Tensor]:
+        return weights(run(card, given, request, steps=4, step=step))
+
+    alone = stepped("plain")
+    for step in STEPS:
+        try:
+            assert changed(alone, stepped(step)), step
+        except InputError as refusal:
+            assert f"acts on the forget term, and {card.name} has none" in str(refusal)
+        else:
+            assert step != STEPS[0] or not changed(alone, stepped("sam:rho=0"))
+
+
 def owes_nothing_to_the_weights_it_replaces(card: Card, family: str) -> None:
     """Exact: whatever the model had learnt, the result is the same."""
     other, request = model(family).copy(), usual(card, family)[0]
@@ -287,6 +308,7 @@ RULES: dict[Rule, Callable[[Card], bool]] = {
     moves_only_what_may_move: lambda card: descends(card) and keeps_weights(card),
     moves_by_every_term: descends,
     obeys_its_retain_term: lambda card: "retain" in card.options(),
+    obeys_its_step_rule: descends,
     owes_nothing_to_the_weights_it_replaces: lambda card: card.level == "retraining",
     is_called_suppression_where_it_wraps: always,
     forgets_more_than_it_loses: lambda card: card.intent != "control",  # a floor does damage, and is there to show it
@@ -390,6 +412,12 @@ def keeps_regardless(model: Model, request: Request, *, retain: str = "nll", ret
     return model.copy()
 
 
+@method(requires={"forget"}, intent="removal", level="parameter")
+def steps_regardless(model: Model, request: Request, *, step: str = "plain", steps: int = 1) -> Model:
+    """Take a step rule and ignore it."""
+    return model.copy()
+
+
 @method(requires={"forget"}, intent="removal", level="retraining")
 def retrains_from_what_it_has(model: Model, request: Request) -> Model:
     """Call a copy a retrained model."""
@@ -411,6 +439,7 @@ BROKEN: dict[Rule, Any] = {
     moves_only_what_may_move: moves_everything,
     moves_by_every_term: adds_an_idle_term,
     obeys_its_retain_term: keeps_regardless,
+    obeys_its_step_rule: steps_regardless,
     owes_nothing_to_the_weights_it_replaces: retrains_from_what_it_has,
     is_called_suppression_where_it_wraps: removes_by_silence,
     forgets_more_than_it_loses: draws_from_anywhere,

@@ -121,7 +121,7 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
 def _step_rule(text: str, terms: list[Term], who: str) -> StepRule:
     name, given = parse_call(text)
     make = _chosen("step", name, steps.RULES)
-    if name != "plain" and not any(term.role == "forget" for term in terms):
+    if name not in ("plain", "wa") and not any(term.role == "forget" for term in terms):
         raise InputError(f"step={name} acts on the forget term, and {who} has none; use step=plain.")
     return make(**bind(make, given, what=f"step={name}"))
 
