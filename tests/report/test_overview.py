@@ -1,0 +1,61 @@
+"""The table of all methods: one line a model, mean over seeds with its interval, nothing dropped."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.report.example import costs
+
+from lethe.report.overview import HEAD, estimate, lines, write_overview
+from lethe.runs.results import BenchmarkResult, Results
+
+
+@pytest.fixture
+def language(results: Results) -> BenchmarkResult:
+    return next(one for one in results.benchmarks if one.family == "language")
+
+
+def over_seeds(benchmark: BenchmarkResult, values: tuple[float, ...]) -> BenchmarkResult:
+    """The benchmark with NPO under several seeds, which differ in their distance alone; the last one failed."""
+    (npo,) = [row for row in benchmark.rows if row.id.startswith("npo-seed1")]
+    others = [row for row in benchmark.rows if not row.id.startswith("npo-seed")]
+    seeds = []
+    for seed, value in enumerate(values, 1):
+        scores = [replace(s, value=value) if s.name == benchmark.distance else s for s in npo.scores]
+        seeds.append(replace(npo, id=f"npo-seed{seed}", seed=seed, scores=tuple(scores), trained=1000))
+    failed = replace(
+        npo, id=f"npo-seed{len(values) + 1}", scores=(), recoveries=(), verdict=None, failure="It | broke."
+    )
+    return replace(benchmark, rows=(*others, *seeds, failed))
+
+
+def test_every_model_has_a_line_and_methods_stand_by_their_distance(results: Results, language: BenchmarkResult):
+    shown = lines(language, costs(results))
+    assert all(len(line.cells) == len(HEAD) for line in shown)
+    methods = {row.method for row in language.of_role("method")}
+    assert methods <= {line.cells[0].split()[0].removesuffix(",") for line in shown}
+    ends = [line.cells[0].split()[0] for line in shown]
+    assert ends[:2] == ["target", "control"]
+    assert ends.index("npo") < ends.index("rmu") < ends.index("ga")
+
+
+def test_a_method_over_seeds_has_its_mean_with_the_interval_and_what_failed(
+    results: Results, language: BenchmarkResult, tmp_path: Path
+):
+    benchmark = over_seeds(language, (2.0, 3.0, 4.0))
+    (npo,) = [line for line in lines(benchmark, {}) if line.cells[0].startswith("npo")]
+    assert npo.cells[0] == "npo (4 seeds)"
+    assert npo.cells[1] == "3.000 [0.516, 5.484]"  # t(0.975, 2) = 4.303 times 1 / sqrt(3)
+    assert npo.cells[-1] == "1,000"
+    assert npo.failures == ("npo-seed4 failed: It | broke.",)
+    page = write_overview(replace(results, benchmarks=(benchmark,)), {}, tmp_path).read_text(encoding="utf-8")
+    assert "npo-seed4 failed: It \\| broke." in page
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert {line.count(" | ") for line in rows} == {len(HEAD) - 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "text"), [([], "–"), ([0.5], "0.500"), ([0.5, 0.5], "0.500 [0.500, 0.500]"), ([0.0], "0.000")]
+)
+def test_an_interval_needs_two_seeds(values: list[float], text: str):
+    assert estimate(values) == text
