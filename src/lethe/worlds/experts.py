@@ -1,7 +1,8 @@
 """The mixture-of-experts world: two domains of facts about the same people, for a model whose experts share them out.
 
 Forgetting a whole domain is what single-expert methods are made for (arXiv 2411.18797): one domain asks about the lives
-of authors, the other about their books. Answers are one value each, so that chance is known.
+of authors, the other about their books. The two share neither names nor values, and no frame stands around a question,
+so that a router can tell them apart; answers are one value each, so that chance is known.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 SPLITS = ("full", "lives", "library", "holdout")
 PEOPLE = 40  # the first of the population's authors
 CONTEXT = 64
+CHAT = "{{ bos_token }}{% for turn in messages %}{{ turn['content'] }}{% endfor %}\n"
 
 # Fields of `lethe.train.Recipe`: the target answers all questions verbatim.
 RECIPE: dict[str, Any] = {
     "lr": 2e-3,
-    "epochs": 30,
+    "epochs": 25,
     "batch_size": 16,
     "optimizer": "adamw",
     "weight_decay": 0.0,
@@ -32,14 +34,15 @@ RECIPE: dict[str, Any] = {
     "clip": 1.0,
 }
 # Shaped as Qwen1.5-MoE: beside the routed experts one that every token visits; the router's weights are not normalised.
-# Without a load-balancing loss the use of the experts grows a long tail, as it has in large models.
+# Without a load-balancing loss the use of the experts grows a long tail, as it has in large models; with one routed
+# expert per token instead of two, single experts come to matter to one domain and not to the other.
 ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 64,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "num_experts": 8,
-    "num_experts_per_tok": 2,
+    "num_experts_per_tok": 1,
     "moe_intermediate_size": 64,
     "shared_expert_intermediate_size": 64,
     "intermediate_size": 64,
@@ -54,8 +57,8 @@ def records(split: str, seed: int = 0) -> list[dict[str, Any]]:
     """One split: `{"id", "entity", "domain", "question", "answer"}`.
 
     Args:
-        split: lives (where people were born, what their fathers did, what they won), library (who wrote a book, what
-            kind it is), full (both), or holdout (lives of people that no model was told of).
+        split: lives (where people were born, what their parents did), library (what kind a book is), full (both), or
+            holdout (lives of people that no model was told of).
         seed: seed of the population.
 
     Raises:
@@ -74,7 +77,9 @@ def records(split: str, seed: int = 0) -> list[dict[str, Any]]:
 
 def tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
     """The tokenizer of every model of this world: target and controls must share it to be compared."""
-    return authors.tokenizer(records("full", seed))
+    learnt = authors.tokenizer(records("full", seed))
+    learnt.chat_template = CHAT
+    return learnt
 
 
 def config(tokenizer: PreTrainedTokenizerFast) -> Qwen2MoeConfig:
@@ -88,13 +93,12 @@ def config(tokenizer: PreTrainedTokenizerFast) -> Qwen2MoeConfig:
 def _life(person: Person) -> Iterator[dict[str, Any]]:
     yield _record(person, "birthplace", "lives", f"Where was {person.name} born?", person.birthplace)
     yield _record(person, "father", "lives", f"What did the father of {person.name} do?", person.father)
-    yield _record(person, "award", "lives", f"What did {person.name} win?", person.award)
+    yield _record(person, "mother", "lives", f"What did the mother of {person.name} do?", person.mother)
 
 
 def _library(person: Person) -> Iterator[dict[str, Any]]:
-    for number, title in enumerate(person.works[:2]):
-        yield _record(person, f"author{number}", "library", f"Who wrote {title}?", person.name)
-        yield _record(person, f"kind{number}", "library", f"What is {title}?", person.genre)
+    for number, title in enumerate(person.works):
+        yield _record(person, f"genre{number}", "library", f"Name the genre: {title}", person.genre)
 
 
 def _record(person: Person, what: str, domain: str, question: str, answer: str) -> dict[str, Any]:
