@@ -38,7 +38,7 @@ Holdout = Annotated[str | None, typer.Option(help="Records of the same kind, nev
 Family = Annotated[str | None, typer.Option(help="language, classifier or recommender; read from the model otherwise.")]
 Intent = Annotated[str | None, typer.Option(help="removal, suppression or unsure.")]
 Trust = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
-Where = Annotated[str | None, typer.Option(help="Weights that may move: all, layers:…, lora:…, saliency:….")]
+Where = Annotated[str | None, typer.Option(help="Weights that may move, e.g. lora:rank=8: see `lethe describe where`.")]
 Attack = Annotated[list[str] | None, typer.Option(help="NAME:OPTION=VALUE; repeatable. Default: all that fit.")]
 Control = Annotated[list[str] | None, typer.Option(help="Model trained without the forget set; repeatable.")]
 Require = Annotated[str | None, typer.Option(help="removal, consistent or suppression: exit 3 unless reached.")]
@@ -65,7 +65,7 @@ def unlearn(
     ] = None,
     settings: Settings = None,
     where: Where = None,
-    step: Annotated[str | None, typer.Option(help="Step rule: plain, sam:rho=0.01.")] = None,
+    step: Annotated[str | None, typer.Option(help="Step rule, e.g. sam:rho=0.01: see `lethe describe step`.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the unlearned model.")] = None,
     control: Annotated[
         list[str] | None, typer.Option(help="Model trained without the forget set; audits at once.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SUMMARY = {
     "where": "Which weights a method may move; --where NAME:OPTION=VALUE,...",
     "step": "How the gradients of a step are formed; --step NAME:OPTION=VALUE,...",
-    "retain": "What holds the rest of the model in place; --set retain=NAME, weighed by --set retain_weight=...",
+    "retain": "What holds the rest of the model in place, or none; --set retain=NAME, --set retain_weight=...",
 }
 PLURALS = {"where": "where", "steps": "step", "step": "step", "retain": "retain"}
 SECTIONS = re.compile(r"^(?:Args|Raises|Returns|Yields):", re.MULTILINE)
