@@ -38,8 +38,9 @@ def whp_familiarity(*, seed: int) -> dict[str, float]:
     The saga's model is unlearned with its dictionary of anchored terms, soft labels and the retain term. Every first
     occurrence of a term in a chapter gives a prompt that ends before it. Completion familiarity is the share of greedy
     completions that say a term the prompt does not (those that only repeat one count a fifth), probability familiarity
-    the probability of the tokens that begin a term; alone is what either half of the method does. Accuracy on the tales is that of all their tokens. On a hundred
-    facts, ten to be forgotten in 100 steps without a dictionary: KL(retrained || model) in nats, mean over the values.
+    the probability of the tokens that begin a term; alone is what either half of the method does. Accuracy on the tales
+    is that of all their tokens. On a hundred facts, ten to be forgotten in 100 steps without a dictionary:
+    KL(retrained || model) in nats, mean over the values.
     """
     target = saga_model("full", seed, world_seed=seed)
     assert isinstance(target, LanguageModel)
