@@ -20,10 +20,11 @@ from tests.models import tiny
 from torch import Tensor
 
 from lethe.descent import where
-from lethe.descent.steps import sam
+from lethe.descent.steps import cr, gp, rs, sam, wa
 from lethe.descent.terms import own_loss
 from lethe.distributed import Replicas, sharded
 from lethe.errors import InputError
+from lethe.methods.pdu import Dual
 from lethe.models.base import Batch, Model, per_example
 from lethe.train import History, Recipe, Term, plain, train
 
@@ -42,7 +43,9 @@ def watched(watch: Watch) -> Callable[[Model, Batch], Tensor]:
     return loss
 
 
-def language(watch: Watch, recipe: Recipe, folder: Path | None = None, rule: Any = plain, selector: Any = None):
+def language(
+    watch: Watch, recipe: Recipe, folder: Path | None = None, rule: Any = plain, selector: Any = None, weight: Any = 1.0
+):
     """NPO-like forgetting beside retention, terms of unequal length and weight."""
     model, request = tiny.language("qwen2"), tiny.request("language", 6)  # tied embeddings: one tensor at two places
     examples = model.encode(request.forget)
@@ -53,7 +56,7 @@ def language(watch: Watch, recipe: Recipe, folder: Path | None = None, rule: Any
         return torch.nn.functional.softplus(0.1 * (reference[batch.index] - model.loss(batch)))
 
     terms = [
-        Term("retain", model.encode(tiny.QUESTIONS), own_loss, per="token"),
+        Term("retain", model.encode(tiny.QUESTIONS), own_loss, per="token", weight=weight),
         Term("forget", examples, leave, role="forget", weight=0.5),
         Term("silent", examples, leave, weight=0.0),
     ]
@@ -94,6 +97,12 @@ SCENARIOS: dict[str, Callable[[Watch, Recipe], tuple[Model, History]]] = {
     "plain": language,
     "accumulate": lambda watch, recipe: language(watch, replace(recipe, accumulate=2)),
     "sam": lambda watch, recipe: language(watch, replace(recipe, accumulate=2), rule=sam(rho=0.5)),
+    "rs": lambda watch, recipe: language(watch, recipe, rule=rs(sigma=0.05, draws=2)),
+    "gp": lambda watch, recipe: language(watch, replace(recipe, accumulate=2), rule=gp(weight=0.5)),
+    "cr": lambda watch, recipe: language(watch, recipe, rule=cr(weight=0.5)),
+    "carried": lambda watch, recipe: language(
+        watch, recipe, rule=wa(start=2, every=2), weight=Dual("retain", bound=5.0, start=1.0, rate=0.5, warmup_epochs=1)
+    ),
     "adamw": lambda watch, recipe: language(watch, replace(recipe, optimizer="adamw", lr=recipe.lr / 50)),
     "bf16": lambda watch, recipe: language(watch, replace(recipe, precision="bf16")),
     "lora": lambda watch, recipe: language(watch, recipe, selector=lambda m, r: where.lora(m, r, rank=2)),
@@ -114,6 +123,14 @@ def scenario(name: str, recipe: Recipe, facts: Facts) -> tuple[Model, History]:
         facts.setdefault(name, seen)
 
     return SCENARIOS[name](watch, recipe)
+
+
+WHOLE = {"gp", "cr"}  # second derivatives are not to be had of sharded weights
+
+
+def scenarios(mode: str) -> list[str]:
+    """Those that a mode allows."""
+    return [name for name in SCENARIOS if mode == "ddp" or name not in WHOLE]
 
 
 class Stop(Exception):
@@ -138,7 +155,7 @@ def together(folder: Path, parallel: Any) -> None:
     rank = int(os.environ["RANK"])
     folder.mkdir(exist_ok=True)
     prints: dict[str, str] = {}
-    for name in SCENARIOS:
+    for name in scenarios(parallel):
         model, history = scenario(name, recipe, facts)
         prints[name] = model.fingerprint()
         if rank == 0:
@@ -165,9 +182,13 @@ def together(folder: Path, parallel: Any) -> None:
 def refused(recipe: Recipe, rank: int) -> dict[str, str]:
     """What the processes must not do, and what they say."""
     said = {}
-    for name, change in (("disagree", {"seed": rank}), ("alone", {"parallel": "none"})):
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ("disagree", "classifier", {"seed": rank}), ("alone", "classifier", {"parallel": "none"}),
+        ("penalty", "gp", {"parallel": "fsdp"}),
+    ]  # fmt: skip
+    for name, what, change in asked:
         try:
-            scenario("classifier", replace(recipe, **change), {})
+            scenario(what, replace(recipe, **change), {})
         except InputError as error:
             said[name] = str(error)
     return said
