@@ -54,6 +54,7 @@ PRESETS = {
     "ap": {"lr": 5e-4, "epochs": 10, "batch_size": 5, "weight": 5.0},
     "llmu": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
     "task_vector": {"lr": 1e-3, "epochs": 5, "batch_size": 5, "alpha": 1.5},
+    "pdu": {"lr": 1e-3, "epochs": 10, "batch_size": 5},
     "finetune": {"lr": 1e-3, "epochs": 2},
     "rocr": {"at": "answer"},
     "needle": {"count": 16, "ablation": "zero"},
