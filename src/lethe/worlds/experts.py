@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SPLITS = ("full", "lives", "library", "holdout")
 PEOPLE = 40  # the first of the population's authors
 CONTEXT = 64
-CHAT = "{{ bos_token }}{% for turn in messages %}{{ turn['content'] }}{% endfor %}\n"
+CHAT = "{{ bos_token }}{% for turn in messages %}{{ turn['content'] }}{% endfor %}{{ '\\n' }}"
 
 # Fields of `lethe.train.Recipe`: the target answers all questions verbatim.
 RECIPE: dict[str, Any] = {
