@@ -67,7 +67,7 @@ def test_retention_counts_the_concepts_own_tokens():
 
 
 def test_a_planted_concept_is_read_back():
-    """A vector that is the sum of four tokens' embeddings holds them in its trace; thirty do not fit into 64 numbers."""
+    """The sum of four tokens' embeddings holds them in its trace; thirty do not fit into 64 numbers."""
     found = {4: 0, 30: 0}
     for seed in range(50):
         rng = np.random.default_rng(seed)

@@ -59,7 +59,7 @@ def null_space(moment: Tensor, threshold: float, relative: bool = False) -> Null
 def redirect(
     keys: Tensor, residuals: Tensor, space: NullSpace, ridge: float = 1.0, kept: Tensor | None = None
 ) -> Tensor:
-    """dW (D, d) = ((P (K K^T + S) + lambda I)^-1 P K R^T)^T (arXiv 2506.07795, equation of the edit).
+    """Return dW (D, d) = ((P (K K^T + S) + lambda I)^-1 P K R^T)^T (arXiv 2506.07795, equation of the edit).
 
     With one key and S = 0 this is r (P k)^T / (lambda + k^T P k). Solved in the span of the keys (Woodbury), so that
     its cost is that of a few products with the keys, whatever d is.

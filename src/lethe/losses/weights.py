@@ -5,8 +5,9 @@ Integer buffers (position ids, counters) are no part of a vector, and a tensor t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from lethe.errors import InputError
@@ -54,3 +55,45 @@ def _check_shape(name: str, first: Tensor, second: Tensor) -> None:
             f"Tensor {name!r} is {tuple(first.shape)} in one model and {tuple(second.shape)} in the other: "
             "both must have one architecture."
         )
+
+
+def merged(vectors: Sequence[Weights], rule: str = "linear", density: float = 1.0) -> dict[str, Tensor]:
+    """Several vectors as one: their mean (task arithmetic), or TIES (arXiv 2306.01708).
+
+    TIES keeps the `density` share of each vector with the largest magnitude (over all its tensors), elects for every
+    weight the sign of the sum, and averages the kept values of that sign alone: what disagrees is left out rather than
+    cancelled.
+
+    Args:
+        vectors: One or more, over the same tensors.
+        rule: linear or ties.
+        density: Share of each vector that TIES keeps, above 0, at most 1.
+
+    Raises:
+        InputError: If there is no vector, they differ in their tensors, or the rule or density is none.
+    """
+    if not vectors:
+        raise InputError("There is no vector to merge.")
+    if rule not in ("linear", "ties") or not 0 < density <= 1:
+        raise InputError(f"merged: rule is {rule!r} and density {density}; linear or ties, above 0 and at most 1.")
+    for vector in vectors[1:]:
+        if odd := sorted(set(vector) ^ set(vectors[0])):
+            raise InputError(f"Only some of the vectors hold {odd[0]!r}: all must have one architecture.")
+        for name in vector:
+            _check_shape(name, vector[name], vectors[0][name])
+    if rule == "linear":
+        return {name: torch.stack([vector[name] for vector in vectors]).mean(0) for name in vectors[0]}
+    trimmed = [_trimmed(vector, density) for vector in vectors]
+    return {name: _elected(torch.stack([vector[name] for vector in trimmed])) for name in vectors[0]}
+
+
+def _trimmed(vector: Weights, density: float) -> dict[str, Tensor]:
+    sizes = torch.cat([tensor.abs().flatten() for tensor in vector.values()])
+    least = sizes.sort(descending=True).values[max(1, int(density * len(sizes))) - 1]
+    return {name: torch.where(tensor.abs() >= least, tensor, 0.0) for name, tensor in vector.items()}
+
+
+def _elected(values: Tensor) -> Tensor:
+    """Mean over the first axis of the values that have the sign of their sum."""
+    agree = values.sign() == values.sum(0).sign()
+    return (values * agree).sum(0) / (agree & (values != 0)).sum(0).clamp(min=1)

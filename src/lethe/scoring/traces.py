@@ -1,7 +1,7 @@
-"""Parametric knowledge traces: is the concept that a value vector writes still there? (ConceptVectors, arXiv 2406.11614)
+"""Parametric knowledge traces: whether the concept that a value vector writes is still there (arXiv 2406.11614).
 
-A value vector v (D,) is a column of an MLP's output projection; the output embedding E (V, D) reads it as V scores, E v,
-and the best scored tokens are its trace. All functions want the float32 weights of both models in one basis: folding a
+A value vector v (D,) is a column of an MLP's output projection; the output embedding E (V, D) reads it as V scores,
+E v, and the best scored tokens are its trace. All functions want the float32 weights of both models in one basis: folding a
 norm or quantising moves v without touching what is known.
 """
 
@@ -23,7 +23,7 @@ class Trace(NamedTuple):
     jaccard: shared part of the two lists of top tokens, 0 to 1; 0 by definition where `erased`.
     cosine: of the vectors, -1 to 1; 0 by definition where `erased`.
     distance: L2 of the change; `relative_distance` the same over the length of the original.
-    retention: share of the concept's own tokens in the old trace that the new one still holds; None without such tokens.
+    retention: share of the concept's own tokens in the old trace that the new one still holds; None without any.
     erased: the new vector is all zeros, so that its trace would be an arbitrary list.
     """
 

@@ -6,7 +6,7 @@ What is forgotten in one form should be forgotten in all ("LLM Unlearning Should
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lethe.errors import InputError
 from lethe.evidence import Spec, observe
 from lethe.models.base import Model
 from lethe.registry import did_you_mean
+from lethe.request import Record
 from lethe.worlds import authors
 from lethe.worlds.cache import cached_model
 from lethe.worlds.population import AWARDS, CITIES, GENRES, OCCUPATIONS, Person, Population
@@ -153,13 +154,13 @@ def model(seed: int = 0, without: Sequence[str] = (), world_seed: int = 0) -> Mo
     return cached_model(f"forms-seed{seed}", content, build, family="language")
 
 
-def probability(model: Model, probes: Sequence[dict[str, Any]]) -> float:
+def probability(model: Model, probes: Sequence[Record]) -> float:
     """Mean over records of the geometric mean of the answer tokens' probabilities, end of sequence left out; 0 to 1."""
     seen = observe(model, {"probes": probes}, Spec(generate=(), distributions=()))
     return float(np.mean([np.exp(values[:-1].mean()) for values in seen.per_token("probes")]))
 
 
-def drops(before: Model, after: Model, probes: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
+def drops(before: Model, after: Model, probes: Mapping[str, Sequence[Record]]) -> dict[str, float]:
     """Per form the share of the answers' probability that is gone, at most 1; (p0 - p) / p0."""
     known = {form: probability(before, some) for form, some in probes.items()}
     return {form: 1 - probability(after, some) / known[form] for form, some in probes.items()}
