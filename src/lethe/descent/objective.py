@@ -28,8 +28,8 @@ Retain = Literal["none", "nll", "kl"]
 AXES_HELP = """
     retain: Retain term added to the objective: none, nll (training loss), kl (to the original model).
     retain_weight: Weight of the retain term.
-    where: Weights that may move: all, layers:match=REGEX, lora:rank=8,alpha=16, saliency:keep=0.5; `lethe describe
-        where` lists every choice.
+    where: Weights that may move: all, layers:match=REGEX, lora:rank=8,alpha=16, fila:rank=8 (LoRA that starts on what
+        the forget set needs), saliency:keep=0.5, expert (of a mixture); `lethe describe where` lists every choice.
     step: Step rule: plain, or sam:rho=0.01 (flat minima of the forget term); `lethe describe step` lists every rule.
     folder: Where checkpoints and the training log go; none keeps neither.
     evaluate: Function of the model (from Python only) that evaluate_every and keep=best ask; lower is better.
