@@ -5,7 +5,7 @@ and fail the check that the right implementation passes. Every function has the 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -161,6 +161,33 @@ def zrf_in_nats(p: npt.ArrayLike, p_untrained: npt.ArrayLike) -> float:
     a, b = np.asarray(p), np.asarray(p_untrained)
     m = (a + b) / 2
     return float(1 - ((a * np.log(a / m) + b * np.log(b / m)).sum(axis=1) / 2).mean())
+
+
+def all_as_mean_of_levels(target: Mapping[str, Sequence[float]]) -> float:
+    """RWKU's "All" taken as the mean of its printed columns."""
+    return float(np.mean([np.mean(scores) for scores in target.values()]))
+
+
+def form_probability_arithmetic(logp: Sequence[npt.ArrayLike]) -> Rows:
+    """Token probabilities averaged as they are: one sure token hides an impossible one."""
+    return np.array([np.exp(item).mean() for item in logp])
+
+
+def word_recall_as_sets(output: str, references: Sequence[str]) -> float:
+    """Repeated words counted once."""
+    said = set(output.lower().split())
+    return max(len(said & set(truth.lower().split())) / len(set(truth.lower().split())) for truth in references)
+
+
+def rescaled_logit_of_rounded_p(loss: npt.ArrayLike) -> Rows:
+    """1 - p from p itself: nothing is left of it where a model is sure."""
+    p = np.exp(-np.asarray(loss, dtype=np.float64))
+    return np.log(p + 1e-45) - np.log(1 - p + 1e-45)
+
+
+def ratio_share_of_stored_signals(ratio: npt.ArrayLike, population: npt.ArrayLike) -> Rows:
+    """TDDBench's stored RMIA score, whose members are low, read as if they were high."""
+    return -np.array([(r / np.asarray(population) > 2).mean() for r in np.asarray(ratio)])
 
 
 def kl_of_raw_logits(control: npt.ArrayLike, model: npt.ArrayLike) -> Rows:

@@ -15,6 +15,8 @@ from lethe.scoring import (
     aggregate,
     classification,
     divergence,
+    forms,
+    hubble,
     intervals,
     membership,
     memorization,
@@ -22,7 +24,10 @@ from lethe.scoring import (
     recovery,
     roc,
     rouge,
+    rwku,
 )
+from lethe.scoring.detection_learnt import rescaled_logit
+from lethe.scoring.detection_references import ratio_share
 
 from . import known_wrong_metrics as wrong
 from .test_eval_metrics import (
@@ -94,6 +99,17 @@ REJECTED: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple, float, 
         lambda p, y: classification.modified_entropy(p, y)[0], lambda p, y: wrong.modified_entropy_twice_wrong(p, y)[0],
         ([*P, *Q], [0, 1]), 0.1621672, -0.3 * math.log(0.7) - 0.8 * math.log(0.2) - 0.1 * math.log(0.1), 1e-7),
     "ZRF by a mean over classes": (classification.zrf, wrong.zrf_of_ssd, (P, Q), 0.6672, 0.9016, 5e-5),
+    "RWKU's All by levels": (
+        lambda target: rwku.by_level([target])["all"], wrong.all_as_mean_of_levels, ({"1": [1.0] * 3, "2": [0.0]},),
+        0.75, 0.5, 1e-9),
+    "form probability by the arithmetic mean": (
+        forms.form_probability, wrong.form_probability_arithmetic, ([np.log([0.9, 0.1])],), 0.3, 0.5, 1e-9),
+    "word recall of sets": (
+        hubble.word_recall, wrong.word_recall_as_sets, ("paris", ["paris paris"]), 0.5, 1, 1e-9),
+    "rescaled logit without digits": (
+        rescaled_logit, wrong.rescaled_logit_of_rounded_p, ([1e-20],), 20 * math.log(10), -math.log(1e-45), 1e-6),
+    "RMIA upside down": (
+        ratio_share, wrong.ratio_share_of_stored_signals, ([3.0], [1, 1, 2, 0.5]), 0.75, -0.75, 1e-9),
     "ZRF in nats": (classification.zrf, wrong.zrf_in_nats, (P, Q), 0.6672, 1 - 0.2306455, 5e-5),
 }  # fmt: skip
 
