@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from lethe.errors import InputError
-from lethe.losses.weights import difference, shift
+from lethe.losses.weights import difference, merged, shift
 
 
 def model(value: float) -> dict[str, Tensor]:
@@ -48,3 +48,34 @@ def test_two_architectures_are_refused():
         shift(model(1), other, 1)
     with pytest.raises(InputError, match="'head', which the model lacks"):
         shift(model(1), {"head": torch.ones(1)}, 1)
+
+
+def one(*values: float) -> dict[str, Tensor]:
+    return {"a": torch.tensor(values[:2]), "b": torch.tensor(values[2:])}
+
+
+def test_forgetting_by_negation():
+    """target - alpha (tuned - start), worked out by hand; what the vector lacks stays."""
+    target, tuned = {"w": torch.tensor([1.0, -2.0]), "odd": torch.ones(1)}, {"w": torch.tensor([1.5, -1.0])}
+    moved = shift(target, difference(tuned, target), -2.0)
+    assert moved["w"].tolist() == [0.0, -4.0]
+    assert moved["odd"].tolist() == [1.0]
+
+
+def test_ties_leaves_out_what_disagrees():
+    first, second = one(4.0, -1.0, 2.0, 0.1), one(2.0, 3.0, -1.0, 0.0)
+    mean = merged([first, second])
+    assert torch.cat(list(mean.values())).tolist() == pytest.approx([3.0, 1.0, 0.5, 0.05])
+    ties = merged([first, second], "ties")
+    assert torch.cat(list(ties.values())).tolist() == pytest.approx([3.0, 3.0, 2.0, 0.1])
+    trimmed = merged([first, second], "ties", density=0.5)  # 4 and 2 of the first, 2 and 3 of the second are kept
+    assert torch.cat(list(trimmed.values())).tolist() == pytest.approx([3.0, 3.0, 2.0, 0.0])
+
+
+def test_vectors_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="no vector"):
+        merged([])
+    with pytest.raises(InputError, match="rule is 'tie'"):
+        merged([one(1, 2, 3, 4)], "tie")
+    with pytest.raises(InputError, match="hold 'b'"):
+        merged([one(1, 2, 3, 4), {"a": torch.ones(2)}])
