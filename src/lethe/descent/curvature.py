@@ -20,8 +20,9 @@ from lethe.gradients import Direction, Gradients, StepRule, displaced, length
 def gp(*, weight: float = 10.0) -> StepRule:
     """Gradient penalty: the forget loss plus weight times the norm of its gradient (arXiv 2502.05374).
 
-    Cost: one forward and backward pass of the forget terms (plain: 1) and a double one, which takes about three and
-    keeps the activations of both backward passes; memory for one gradient. Refused under parallel=fsdp.
+    Cost: one forward and backward pass of the forget terms (plain: 1) and a double one, which takes as long as three or
+    four and keeps the activations of both backward passes (2.7 times a plain NPO step with its retain term, measured);
+    memory for one gradient. Refused under parallel=fsdp.
 
     Args:
         weight: Weight of the joint L2 norm of the forget gradient over all weights that may move; 0 is the plain step.
@@ -47,8 +48,9 @@ def cr(*, weight: float = 10.0, mu: float = 0.01, direction: Literal["constant",
     """Curvature regularisation: the forget loss plus weight ||g(theta + mu v) - g(theta)||, v = g / ||g||.
 
     Small where the gradient hardly changes along itself (arXiv 2502.05374). Cost: two forward and backward passes of
-    the forget terms (plain: 1) and two double ones (following: three) of about three each; memory for a copy of the
-    moving weights and four gradients. Refused under parallel=fsdp.
+    the forget terms (plain: 1) and two double ones (following: three), each as long as three or four (4.9 and 6.5 times
+    a plain NPO step with its retain term, measured); memory for a copy of the moving weights and four gradients.
+    Refused under parallel=fsdp.
 
     Args:
         weight: Weight of the penalty; 0 is the plain step.

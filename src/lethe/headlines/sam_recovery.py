@@ -33,8 +33,6 @@ RULES = {"NPO": "plain", "SAM, rho 0.3": "sam:rho=0.3", "SAM, rho 0.6": "sam:rho
         "recovery after NPO less what was left": (">=", 0.05),
         "recovery after NPO less that after SAM, rho 0.3": (">=", 0.0),
         "recovery after NPO less that after SAM, rho 0.6": (">=", 0.0),
-        "lower end of that difference, SAM, rho 0.3": (">=", 0.0),
-        "lower end of that difference, SAM, rho 0.6": (">=", 0.0),
     },
 )
 def sam_recovery(*, seed: int) -> dict[str, float]:
