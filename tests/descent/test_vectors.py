@@ -26,7 +26,7 @@ def columns(model: LanguageModel) -> dict[tuple[int, int], torch.Tensor]:
     return {(p.layer, j): p.matrix[:, j].clone() for p in output_projections(model) for j in range(p.matrix.shape[1])}
 
 
-def others_stay(before: LanguageModel, after: LanguageModel, places: set[tuple[int, int]]) -> bool:
+def others_stay(before: LanguageModel, after: Any, places: set[tuple[int, int]]) -> bool:
     """All tensors but the output projections, and all their columns but the chosen, bit for bit."""
     names = {projection.name for projection in output_projections(before)}
     old, new = weights(before), weights(after)

@@ -38,7 +38,7 @@ def trained(features: Tensor, labels: Tensor, damping: float) -> Tensor:
         loss.backward()
         return loss
 
-    optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    optimizer.step(closure)
     return head.detach()
 
 

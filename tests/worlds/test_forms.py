@@ -48,7 +48,7 @@ def test_a_redirected_name_loses_its_facts_in_wordings_that_were_never_edited() 
     others = {form: forms.records(form, without=[person]) for form in forms.FORMS}
     assert all(forms.probability(target, some) > 0.9 for some in own.values())
     request = Request(own["statement"], [row for some in others.values() for row in some], allow_overlap=True)
-    edited = rocr(target, request)  # pyright: ignore[reportArgumentType]
+    edited = rocr(target, request)
     drops = forms.drops(target, edited, own)
     assert min(drops["statement"], drops["question"]) > 0.5
     assert max(forms.drops(target, edited, others).values()) < 0.05

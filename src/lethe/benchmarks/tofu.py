@@ -58,6 +58,8 @@ PRESETS = {
     "finetune": {"lr": 1e-3, "epochs": 2},
     "rocr": {"at": "answer"},
     "needle": {"count": 16, "ablation": "zero"},
+    "newton": {"damping": 1e-2},
+    "merging": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
     "wga": {"lr": 3e-4, "epochs": 10, "batch_size": 5, "beta": 5.0},
     "satimp": {"lr": 3e-4, "epochs": 20, "batch_size": 5, "beta1": 5.0},
     "tnpo": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
