@@ -13,7 +13,11 @@ from lethe.request import Request
 from lethe.train import Term
 
 
-@objective(needs={"logits"}, paper="2503.01224", retain="nll", presets={"paper": {"skip": 1, "retain": "none"}})
+# Skipping and the lack of a retain term are the paper's; learning rate and batch those of the TOFU code it builds on.
+PAPER = {"skip": 1, "retain": "none", "lr": 1e-5, "epochs": 8, "batch_size": 32}
+
+
+@objective(needs={"logits"}, paper="2503.01224", retain="nll", presets={"paper": PAPER})
 def ceu(model: Model, request: Request, *, skip: int = 0) -> Term:
     """CE-U: learn what the model itself would say if it could not say the forget token.
 

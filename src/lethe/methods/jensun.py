@@ -11,7 +11,8 @@ from lethe.models.language import LanguageModel
 from lethe.request import Request
 from lethe.train import Term
 
-PAPER = {"refusal": "No idea", "epochs": 10, "batch_size": 16}
+# Epochs and batch are the released script's; the learning rate is the default of the code it builds on.
+PAPER = {"refusal": "No idea", "lr": 1e-5, "epochs": 10, "batch_size": 16}
 
 
 @objective(
