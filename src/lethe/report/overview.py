@@ -66,7 +66,7 @@ def _line(benchmark: BenchmarkResult, line: Group, costs: Mapping[str, Cost]) ->
         f"{line.label} ({', '.join(marks)})" if marks else line.label,
         *(estimate(values) for values in scores),
         estimate(_known(back), 2),
-        estimate(_known(cost.seconds for cost in spent), 1),
+        number(fmean(seconds) if (seconds := _known(cost.seconds for cost in spent)) else None, 1),
         number(max(_known(cost.peak_memory_mib for cost in spent), default=None), 0),
         " to ".join(f"{value:,}" for value in dict.fromkeys((trained[0], trained[-1]))) if trained else DASH,
     )

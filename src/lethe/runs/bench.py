@@ -67,7 +67,7 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
     result = BenchmarkResult(
         name=task.name,
         family=task.family,
-        split=str(dict(plan.options).get("split", "")),
+        split=_split(plan),
         source=str(dict(plan.options).get("source", "tiny")),
         note=task.note,
         request=describe_request(task.request),
@@ -79,6 +79,12 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
         rows=tuple(judged(rows, known, utility, task.request.intent)),
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
+
+
+def _split(plan: Plan) -> str:
+    """The split that is run, given or by default; of a benchmark without any, nothing."""
+    option = find("benchmark", plan.name).options().get("split")
+    return str(dict(plan.options).get("split", option.default if option else ""))
 
 
 def _check_rows(cells: Sequence[Cell]) -> None:
