@@ -12,7 +12,6 @@ from lethe.models.base import Batch, Model
 from lethe.request import Request
 from lethe.train import Term
 
-
 # Skipping and the lack of a retain term are the paper's; learning rate and batch those of the TOFU code it builds on.
 PAPER = {"skip": 1, "retain": "none", "lr": 1e-5, "epochs": 8, "batch_size": 32}
 
