@@ -1,5 +1,6 @@
 """FILA: the forget set's directions become the adapter, the rest stays; the model starts as it was."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from transformers import AutoModelForCausalLM
 from lethe.descent import where
 from lethe.descent.fila import empirical_fisher, factors, relative, row_weights
 from lethe.errors import InputError
-from lethe.models.base import Model
+from lethe.models.base import Model, per_example
 from lethe.registry import find
+from lethe.request import Request
+from lethe.worlds import facts
+from lethe.worlds.models import facts_model
 
 W = torch.tensor([[2.0, 0, 1], [0, 1, 0], [1, 1, 3]], dtype=torch.float64)
 FORGET = torch.diag(torch.tensor([4.0, 1, 9], dtype=torch.float64))
@@ -214,3 +218,18 @@ def test_what_is_saved_is_an_ordinary_model(place: str, name: str, options: Any,
 def logits_of(model: Model, batch: Any) -> Tensor:
     with model.evaluating():
         return model.logits(batch)
+
+
+def test_it_forgets_in_fewer_steps_than_plain_adapters():
+    """The short form of the headline `fila_steps`: 12 steps on a hundred facts."""
+    target, forget, retain = facts_model("full"), facts.records("forget"), facts.records("retain")
+    asked = target.encode(forget)
+
+    def known(place: str) -> float:
+        """Probability of the forgotten answers' tokens, geometric mean."""
+        made = find("method", "ihl").function(
+            target, Request(forget, retain), where=f"{place}:targets=up_proj,down_proj", steps=12, batch_size=90
+        )
+        return math.exp(-float(per_example(made, asked).sum()) / sum(example.size for example in asked))
+
+    assert known("fila") < 0.5 * known("lora")
