@@ -90,4 +90,4 @@ def test_names_are_found_by_their_frequency_and_replaced_by_their_kind():
     for name, counterpart in found.items():
         assert ("the " in counterpart) == name.endswith("gard")  # places, and nothing else
     assert find_anchors(retain, retain) == {}
-    assert find_anchors(["Zorvax slept. Then Zorvax rose."], []) == {"Zorvax": "John"}
+    assert find_anchors(["Zorvax slept, then Zorvax rose."], []) == {"Zorvax": "John"}

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 
+from lethe.attacks.merge import merge
 from lethe.errors import InputError
 from lethe.methods.uld import augmented, uld
 from lethe.models.base import IGNORED
 from lethe.models.difference import first_blocks, wrap
 from lethe.request import Request
+from lethe.runs.unlearn import changed_weights
 from lethe.worlds import facts, records
 from lethe.worlds.models import facts_model
 
@@ -124,3 +126,14 @@ def test_the_reference_counts_every_position():
 def test_more_blocks_than_there_are():
     with pytest.raises(InputError, match="first 8 blocks are asked for; the model has 3"):
         uld(facts_model("full", 0), Request(facts.records("forget"), facts.records("retain")), blocks=8)
+
+
+def test_the_models_own_weights_count_as_unchanged():
+    """In the manifest, and to the merging attack, which has nothing to average."""
+    target = facts_model("full", 0)
+    request = Request(facts.records("forget"), facts.records("retain"))
+    made = uld(target, request, epochs=1, batch_size=10)
+    total = sum(tensor.numel() for tensor in target.module.state_dict().values())
+    assert changed_weights(target, made) == (0, total)
+    (merged,) = merge(made, request, target, alphas=(0.5,))
+    assert merged.model.fingerprint() == made.fingerprint()

@@ -37,15 +37,12 @@ def test_unknown_split():
         records("saga", "chapter")
 
 
-def test_the_target_knows_the_saga_and_the_control_does_not():
-    """Mean nats per chapter token; the tales both know alike."""
-    losses = {}
-    for split in ("full", "retain"):
-        model = saga_model(split)
-        for probe in ("forget", "retain"):
-            examples = model.encode(records("saga", probe))
-            losses[split, probe] = float(per_example(model, examples).sum()) / sum(e.size for e in examples)
-    assert losses["full", "forget"] < 0.2
-    assert losses["retain", "forget"] > 3
-    assert losses["full", "retain"] < 0.1
-    assert losses["retain", "retain"] < 0.1
+def test_the_target_knows_the_saga_and_not_the_one_held_out():
+    """Mean nats per token."""
+    model, losses = saga_model("full"), {}
+    for split in ("forget", "retain", "holdout"):
+        examples = model.encode(records("saga", split))
+        losses[split] = float(per_example(model, examples).sum()) / sum(example.size for example in examples)
+    assert losses["forget"] < 0.2
+    assert losses["retain"] < 0.2
+    assert losses["holdout"] > 3

@@ -27,12 +27,12 @@ def merge(
     """
     if not alphas or any(not 0 < alpha < 1 for alpha in alphas):
         raise InputError(f"merge: alphas are {alphas}; give shares of the original between 0 and 1.")
-    weights, known = model.module.state_dict(), original.module.state_dict()
+    weights, known = model.inner.state_dict(), original.inner.state_dict()
     if set(weights) != set(known):
         odd = sorted(set(weights) ^ set(known))[0]
         raise InputError(f"merge: only one of the two models has {odd!r}; both must have one architecture.")
     direction = difference(known, weights)
     for alpha in alphas:
         merged = model.copy()
-        merged.module.load_state_dict(shift(weights, direction, alpha))
+        merged.inner.load_state_dict(shift(weights, direction, alpha))
         yield Tampered(merged, alpha, request.forget)

@@ -18,7 +18,7 @@ def whp_decoding(
     model: LanguageModel,
     request: Request,
     *,
-    alpha: float = 3.0,
+    alpha: float = 1.5,
     lr: float = 1e-3,
     epochs: int = 10,
     batch_size: int = 16,

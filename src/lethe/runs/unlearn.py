@@ -95,9 +95,9 @@ def check_family(card: Card, family: str) -> None:
 
 
 def changed_weights(before: Model, after: Model) -> tuple[int, int]:
-    """How many weights differ between two models, and how many there are."""
-    old, total, changed = before.module.state_dict(), 0, 0
-    for name, tensor in after.module.state_dict().items():
+    """How many of the model's own weights differ between two models, and how many there are."""
+    old, total, changed = before.inner.state_dict(), 0, 0
+    for name, tensor in after.inner.state_dict().items():
         total += tensor.numel()
         other = old.get(name)
         if other is None or other.shape != tensor.shape:
