@@ -14,7 +14,6 @@ from torch import Tensor
 from lethe.errors import InputError
 from lethe.losses.catalogue import loss
 
-
 KTO = Literal["paper", "sigmoid", "logsigmoid"]
 
 
