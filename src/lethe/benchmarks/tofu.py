@@ -39,16 +39,16 @@ METRICS = (
 )
 
 # Options under which each method forgets the tiny world; found on forget05, reported on forget10. By the rule of
-# `lethe tune` (world 1, six trials each): ga, grad_diff, kl_min, llmu; the others by hand.
+# `lethe tune` (world 1, six trials each): ga, grad_diff, kl_min, npo, rmu, llmu; the others by hand.
 PRESETS = {
     "ga": {"lr": 1.8e-4, "epochs": 5, "batch_size": 5},
     "grad_diff": {"lr": 7.5e-5, "epochs": 6, "batch_size": 5, "retain_weight": 3.3},
     "kl_min": {"lr": 7.5e-5, "epochs": 6, "batch_size": 5, "retain_weight": 3.3},
-    "npo": {"lr": 3e-4, "epochs": 20, "batch_size": 5},
+    "npo": {"lr": 7.5e-5, "epochs": 7, "batch_size": 5, "retain_weight": 0.75},
     "simnpo": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
     "idk": {"lr": 1e-3, "epochs": 10, "batch_size": 5},
     "dpo": {"lr": 1e-3, "epochs": 20, "batch_size": 5},
-    "rmu": {"lr": 1e-3, "epochs": 20, "batch_size": 5, "alpha": 5.0},
+    "rmu": {"lr": 1.6e-3, "epochs": 9, "batch_size": 5, "coefficient": 12.0, "alpha": 2.7},
     "adaptive_rmu": {"lr": 1e-3, "epochs": 20, "batch_size": 5, "alpha": 20.0},
     "kto": {"lr": 5e-4, "epochs": 10, "batch_size": 5},
     "altpo": {"lr": 3e-4, "epochs": 4, "batch_size": 5},
@@ -61,7 +61,7 @@ PRESETS = {
         "mismatch_weight": 8.7,
         "normal_weight": 1.1,
         "limit": 320.0,
-    },  # fmt: skip
+    },
     "task_vector": {"lr": 1e-3, "epochs": 5, "batch_size": 5, "alpha": 1.5},
     "pdu": {"lr": 1e-3, "epochs": 10, "batch_size": 5},
     "finetune": {"lr": 1e-3, "epochs": 2},
