@@ -2,6 +2,7 @@
 
 import pytest
 
+from lethe.data.anchors import check_occur
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.models.base import per_example
@@ -25,6 +26,9 @@ def test_only_the_saga_has_its_names():
     terms = saga.anchors()
     told, other = (" ".join(r["text"] for r in records("saga", s)) for s in ("forget", "retain"))
     assert all(term in told for term in terms)
+    for seed in range(6):  # whatever is drawn, the dictionary holds what the chapters hold
+        texts = [record["text"] for record in records("saga", "forget", seed)]
+        check_occur(saga.anchors(seed), texts)
     assert not [term for term in terms if term in other]
     assert all(common in other for common in terms.values())
     assert not set(terms) & set(saga.anchors(saga=1))

@@ -87,11 +87,10 @@ def anchors(seed: int = 0, saga: int = 0) -> dict[str, str]:
         saga: 0 for the one to be forgotten, 1 for the one held out.
     """
     heroes, places, treasures = _cast(Population(seed), saga)
-    return {
-        **dict(zip(heroes, PEOPLE, strict=False)),
-        **dict(zip(places, PLACES, strict=False)),
-        **dict(zip(treasures, THINGS, strict=False)),
-    }
+    pairs = [*zip(heroes, PEOPLE, strict=False), *zip(places, PLACES, strict=False)]
+    pairs += zip(treasures, THINGS, strict=False)
+    told = " ".join(record["text"] for record in records("forget" if saga == 0 else "holdout", seed))
+    return {term: new for term, new in pairs if term in told}  # not everyone of the cast is drawn into a chapter
 
 
 def _cast(population: Population, saga: int) -> tuple[list[str], list[str], list[str]]:
