@@ -39,19 +39,19 @@ METRICS = (
 )
 
 # Options under which each method forgets the tiny world; found on forget05, reported on forget10. By the rule of
-# `lethe tune` (world 1, six trials each): ga, grad_diff, kl_min, npo, rmu, llmu; the others by hand.
+# `lethe tune` (world 1, six to eight trials each): ga, grad_diff, kl_min, npo, rmu, llmu, simnpo, dpo, undial, altpo, jensun; the others by hand.
 PRESETS = {
     "ga": {"lr": 1.8e-4, "epochs": 5, "batch_size": 5},
     "grad_diff": {"lr": 7.5e-5, "epochs": 6, "batch_size": 5, "retain_weight": 3.3},
     "kl_min": {"lr": 7.5e-5, "epochs": 6, "batch_size": 5, "retain_weight": 3.3},
     "npo": {"lr": 7.5e-5, "epochs": 7, "batch_size": 5, "retain_weight": 0.75},
-    "simnpo": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
+    "simnpo": {"lr": 5.6e-4, "epochs": 7, "batch_size": 5, "beta": 8.8, "retain_weight": 1.1, "weight": 8.7},
     "idk": {"lr": 1e-3, "epochs": 10, "batch_size": 5},
-    "dpo": {"lr": 1e-3, "epochs": 20, "batch_size": 5},
+    "dpo": {"lr": 4.5e-4, "epochs": 12, "batch_size": 5, "beta": 0.1, "retain_weight": 5.4},
     "rmu": {"lr": 1.6e-3, "epochs": 9, "batch_size": 5, "coefficient": 12.0, "alpha": 2.7},
     "adaptive_rmu": {"lr": 1e-3, "epochs": 20, "batch_size": 5, "alpha": 20.0},
     "kto": {"lr": 5e-4, "epochs": 10, "batch_size": 5},
-    "altpo": {"lr": 3e-4, "epochs": 4, "batch_size": 5},
+    "altpo": {"lr": 1.0e-3, "epochs": 2, "batch_size": 5, "beta": 0.1, "retain_weight": 2.0, "temperature": 5.4},
     "ap": {"lr": 5e-4, "epochs": 10, "batch_size": 5, "weight": 5.0},
     "llmu": {
         "lr": 1.1e-4,
@@ -76,10 +76,10 @@ PRESETS = {
     "satimp": {"lr": 3e-4, "epochs": 20, "batch_size": 5, "beta1": 5.0},
     "tnpo": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
     "wtnpo": {"lr": 3e-4, "epochs": 10, "batch_size": 5},
-    "undial": {"lr": 3e-4, "epochs": 20, "batch_size": 5},
+    "undial": {"lr": 9.4e-4, "epochs": 6, "batch_size": 5, "beta": 5.8, "retain_weight": 2.7},
     "ceu": {"lr": 3e-4, "epochs": 10, "batch_size": 5, "retain_weight": 3.0},
     "me": {"lr": 2e-4, "epochs": 10, "batch_size": 5, "weight": 0.03},
-    "jensun": {"lr": 3e-4, "epochs": 20, "batch_size": 5, "alpha": 5.0},
+    "jensun": {"lr": 1.0e-4, "epochs": 5, "batch_size": 5, "alpha": 0.23},
     "ihl": {"lr": 2e-4, "epochs": 10, "batch_size": 5},
     "flat": {"lr": 3e-4, "epochs": 20, "batch_size": 5, "retain": "nll"},
 }
