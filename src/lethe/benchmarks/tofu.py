@@ -38,8 +38,8 @@ METRICS = (
     "model_utility:variant=arithmetic",
 )
 
-# Options under which each method forgets the tiny world; found on forget05, reported on forget10. By the rule of
-# `lethe tune` (world 1, six to eight trials each): ga, grad_diff, kl_min, npo, rmu, llmu, simnpo, dpo, undial, altpo, jensun; the others by hand.
+# Options under which each method forgets the tiny world; found on forget05, reported on forget10: those of two significant
+# digits by the rule of `lethe tune` in six to eight trials, the others by hand.
 PRESETS = {
     "ga": {"lr": 1.8e-4, "epochs": 5, "batch_size": 5},
     "grad_diff": {"lr": 7.5e-5, "epochs": 6, "batch_size": 5, "retain_weight": 3.3},
