@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import torch
 from tests.attacks.tiny import WORLDS
 from tests.contracts.cases import Rule, always, cards, families, matrix, model, one_class, requests
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from lethe.auditing.recovery import Measure, knowledge
 from lethe.descent.objective import objective
@@ -21,7 +24,7 @@ from lethe.errors import InputError
 from lethe.evidence import Spec
 from lethe.losses import ascent
 from lethe.measure import compute
-from lethe.models import FAMILIES
+from lethe.models import FAMILIES, load
 from lethe.models.base import Batch, Model
 from lethe.registry import Card, bind, method
 from lethe.request import Request
@@ -108,16 +111,38 @@ def makes_the_same_bytes_from_the_same_seed(card: Card, family: str) -> None:
 
 
 def makes_a_model_that_works(card: Card, family: str) -> None:
-    """Same family, same tensors (unchanged ones where it wraps the decoding), finite, ready to be looked at."""
+    """Same family, same tensors (unchanged ones where it wraps the model), finite, ready to be looked at."""
     made = usual(card, family)[1]
     assert made.family == family
     assert weights(made).keys() == weights(model(family)).keys()
-    if card.level in WRAPPERS:
+    if made.inner is not made.module:
+        assert card.level in WRAPPERS
         assert not changed(weights(model(family)), weights(made))
-    else:
-        assert made.inner is made.module
     assert all(bool(torch.isfinite(tensor).all()) for tensor in made.module.state_dict().values())
     assert not made.module.training
+
+
+def comes_back_from_its_folder(card: Card, family: str) -> None:
+    """What is saved is an ordinary folder: loaded again, by the ecosystem's own classes too, it answers the same."""
+    made = usual(card, family)[1]
+    unfolded = run(card, model(family), usual(card, family)[0], where="lora:rank=2") if adapts(card) else None
+    for saved in filter(None, (made, unfolded)):
+        assert weights(saved).keys() == weights(model(family)).keys()  # adapters are folded in
+        with TemporaryDirectory() as place:
+            folder = saved.save(Path(place) / "model")
+            assert load(folder, family=family).fingerprint() == saved.fingerprint()
+            if family == "language":
+                with saved.evaluating(), torch.no_grad():
+                    ids = torch.arange(6)[None]
+                    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(input_ids=ids).logits
+                    assert torch.equal(plain, saved.module(input_ids=ids).logits)
+    if unfolded is not None:
+        assert changed(weights(made), weights(unfolded))
+
+
+def adapts(card: Card) -> bool:
+    """Whether it may train low-rank adapters instead of the weights."""
+    return descends(card) and keeps_weights(card)
 
 
 def refuses_before_any_compute(card: Card, family: str) -> None:
@@ -302,6 +327,7 @@ RULES: dict[Rule, Callable[[Card], bool]] = {
     leaves_model_and_request_alone: always,
     makes_the_same_bytes_from_the_same_seed: always,
     makes_a_model_that_works: always,
+    comes_back_from_its_folder: always,
     refuses_before_any_compute: always,
     says_why_it_cannot_do_without_a_retain_set: lambda card: "retain" not in card.requires,
     moves_nothing_at_rate_0: lambda card: has_a_rate(card) and keeps_weights(card),

@@ -62,11 +62,7 @@ def objective(
         @functools.wraps(function)
         def run(model: Model, request: Request, **given: Any) -> Model:
             settings = {name: p.default for name, p in signature.parameters.items() if p.default is not p.empty}
-            unknown = set(given) - set(settings)
-            if unknown:
-                name = sorted(unknown)[0]
-                raise InputError(f"{function.__name__} has no option {name!r}{did_you_mean(name, settings)}.")
-            settings |= given
+            settings |= bind(run, given, what=function.__name__)
             if level == "retraining" and settings["where"] != "all":
                 raise InputError(
                     f"{function.__name__} draws every weight anew, so where={settings['where']} would leave random "

@@ -22,15 +22,16 @@ from lethe.train import Term
     requires={"retain"},
     presets={"paper": {**TOFU, "beta": 0.1}},
 )
-def ap(model: Model, request: Request, *, beta: float = 0.1, weight: float = 1.0) -> list[Term]:
+def ap(model: Model, request: Request, *, beta: float = 0.1, weight: float = 1.0, refusals: str = "") -> list[Term]:
     """IDK+AP: train the forget questions on refusals; on the retain set answers must stay likelier than refusals.
 
     Args:
         beta: Inverse temperature of the preservation term, per nat.
         weight: Weight of the preservation term.
+        refusals: File of refusals, one per line; empty draws from Lethe's own.
     """
-    refused = model.encode(refuse(request.forget, request.seed))
-    withheld = model.encode(refuse(request.retain, request.seed))
+    refused = model.encode(refuse(request.forget, request.seed, refusals))
+    withheld = model.encode(refuse(request.retain, request.seed, refusals))
 
     def preserve(model: Model, batch: Batch) -> Tensor:
         return preference.ap(model.loss(batch), model.loss(beside(model, batch, withheld)), beta=beta)

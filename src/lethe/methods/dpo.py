@@ -17,11 +17,12 @@ from lethe.train import Term
     retain="nll",
     presets={"paper": {**NPO, "beta": 0.1}},
 )
-def dpo(model: Model, request: Request, *, beta: float = 0.1) -> Term:
+def dpo(model: Model, request: Request, *, beta: float = 0.1, refusals: str = "") -> Term:
     """DPO-IDK: prefer a refusal to the forget answer, relative to the original model.
 
     Args:
         beta: Inverse temperature, per nat.
+        refusals: File of refusals, one per line; empty draws from Lethe's own.
     """
-    refusals = model.encode(refuse(request.forget, request.seed))
-    return prefer(model, model.encode(request.forget), refusals, beta)
+    refused = model.encode(refuse(request.forget, request.seed, refusals))
+    return prefer(model, model.encode(request.forget), refused, beta)

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from lethe.data.refusals import refuse
 from lethe.descent.objective import objective
-from lethe.errors import InputError
 from lethe.losses.flat import Name, contrast, mean_probability
 from lethe.losses.flat import flat as flat_loss
 from lethe.models.base import Batch, Model
@@ -34,7 +33,12 @@ PAPER = {
     presets={"paper": PAPER},
 )
 def flat(
-    model: Model, request: Request, *, divergence: Name = "tv", variant: Literal["paper", "reference"] = "paper"
+    model: Model,
+    request: Request,
+    *,
+    divergence: Name = "tv",
+    variant: Literal["paper", "reference"] = "paper",
+    refusals: str = "",
 ) -> Term:
     """FLAT: a refusal becomes likelier than the forget answer, by an f-divergence of their probabilities.
 
@@ -46,14 +50,10 @@ def flat(
             published code put right, reverse_kl, hellinger, neyman.
         variant: paper contrasts the two answers of each example, over their own lengths; reference the batch means of
             both probabilities, over all positions with padding (one loss per batch: no accumulation).
-
-    Raises:
-        InputError: If a forget record is a text without a question, which no refusal could answer.
+        refusals: File of refusals, one per line; empty draws from Lethe's own.
     """
-    for record in request.forget:
-        if "text" in record:
-            raise InputError(f"flat: forget record {record['id']!r} is a text; give questions, which can be refused.")
-    examples, templates = model.encode(request.forget), model.encode(refuse(request.forget, request.seed))
+    examples = model.encode(request.forget)
+    templates = model.encode(refuse(request.forget, request.seed, refusals))
 
     def refused(batch: Batch) -> Batch:
         rows: list[int] = batch.index.tolist()

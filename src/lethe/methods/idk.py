@@ -21,13 +21,17 @@ from lethe.train import Term
     requires={"retain"},
     presets={"paper": {**TOFU, "variant": "reference"}},
 )
-def idk(model: Model, request: Request, *, variant: Literal["paper", "reference"] = "paper") -> list[Term]:
+def idk(
+    model: Model, request: Request, *, variant: Literal["paper", "reference"] = "paper", refusals: str = ""
+) -> list[Term]:
     """IDK: train the forget questions on refusals, the retain set on its answers.
 
     Args:
         variant: paper adds two token means; reference takes one mean over both batches (longer answers weigh more).
+        refusals: File of refusals, one per line; empty draws from Lethe's own.
     """
-    forget = Term("forget", model.encode(refuse(request.forget, request.seed)), own_loss, per="token", role="forget")
+    refused = model.encode(refuse(request.forget, request.seed, refusals))
+    forget = Term("forget", refused, own_loss, per="token", role="forget")
     retain = Term("retain", model.encode(request.retain), own_loss, per="token")
     pool = "both" if variant == "reference" else ""
     return [replace(forget, pool=pool), replace(retain, pool=pool)]

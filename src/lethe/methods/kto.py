@@ -33,6 +33,7 @@ def kto(
     *,
     beta: float = 0.1,
     variant: Literal["paper", "sigmoid", "logsigmoid"] = "paper",
+    refusals: str = "",
 ) -> Term:
     """KTO: every forget answer must fall below the level that refusals have come to, without being paired with one.
 
@@ -42,14 +43,16 @@ def kto(
     Args:
         beta: Inverse temperature, per nat.
         variant: paper scales the whole margin by beta; sigmoid and logsigmoid are what NPO's code calls KTO.
+        refusals: File of refusals, one per line; empty draws from Lethe's own.
     """
-    examples, refusals = model.encode(request.forget), model.encode(refuse(request.forget, request.seed))
+    examples = model.encode(request.forget)
+    refused = model.encode(refuse(request.forget, request.seed, refusals))
     reference = per_example(model, examples).to(model.device)
-    refusal_reference = per_example(model, refusals).to(model.device)
+    refusal_reference = per_example(model, refused).to(model.device)
 
     def loss(model: Model, batch: Batch) -> Tensor:
         with model.evaluating():
-            level = (refusal_reference[batch.index] - model.loss(beside(model, batch, refusals))).mean()
+            level = (refusal_reference[batch.index] - model.loss(beside(model, batch, refused))).mean()
         return preference.kto(model.loss(batch), reference[batch.index], level, beta, variant)
 
     return Term("forget", examples, loss, per="batch", role="forget")

@@ -1,8 +1,8 @@
 """Parametric knowledge traces: whether the concept that a value vector writes is still there (arXiv 2406.11614).
 
 A value vector v (D,) is a column of an MLP's output projection; the output embedding E (V, D) reads it as V scores,
-E v, and the best scored tokens are its trace. All functions want the float32 weights of both models in one basis: folding a
-norm or quantising moves v without touching what is known.
+E v, and the best scored tokens are its trace. All functions want the float32 weights of both models in one basis:
+folding a norm or quantising moves v without touching what is known.
 """
 
 from collections.abc import Collection
