@@ -84,6 +84,8 @@ class Option:
     @property
     def type_name(self) -> str:
         """The annotation as a person would write it."""
+        if typing.get_origin(self.type) is Literal:
+            return " | ".join(map(str, typing.get_args(self.type)))
         return self.type.__name__ if isinstance(self.type, type) else str(self.type).replace("typing.", "")
 
 
