@@ -254,8 +254,9 @@ def tune(
 ) -> Tuned:
     """Search a method's options on a validation split; a killed search goes on with the same trials.
 
-    The rule: of all trials whose utility is at least 0.9 of the target's, and whose KL to the control on the retain set
-    is at most 3 times the target's, the one with the smallest KL to the control on the forget set.
+    The rule: of all trials that leave at most 0.2 of what the target knows of the forget set beyond the controls, keep
+    at least 0.9 of its utility, and whose KL to the control on the retain set is at most 0.1 nats per token above its
+    own, the one with the smallest KL to the control on the forget set.
 
     Args:
         method: Registered name, see `lethe list methods`.

@@ -212,9 +212,10 @@ def tune(
 ) -> None:
     """Search a method's options on a validation split; writes best.yaml, a --config of `lethe unlearn`.
 
-    Searched are lr, epochs and the method's own decimals. The rule: of all trials whose utility is at least 0.9 of the
-    target's, and whose KL to the control on the retain set is at most 3 times the target's, the one with the smallest
-    KL to the control on the forget set. Exit code 3 where no trial is admitted.
+    Searched are lr, epochs and the method's own decimals. The rule: of all trials that leave at most 0.2 of what the
+    target knows of the forget set beyond the controls, keep at least 0.9 of its utility, and whose KL to the control on
+    the retain set is at most 0.1 nats per token above its own, the one with the smallest KL to the control on the
+    forget set. Exit code 3 where no trial is admitted.
     """
     chosen, options = _gathered(tune, locals())
     _need(chosen, "split", "out")
@@ -232,7 +233,10 @@ def tune(
 
 
 def _watched(trial: Any) -> None:
-    told = trial.failure or f"forget {trial.forget:.3f}, retain {trial.retain:.3f}, utility {trial.utility:.3f}"
+    told = (
+        trial.failure
+        or f"forget {trial.forget:.3f}, retain {trial.retain:.3f}, utility {trial.utility:.3f}, left {trial.left:.2f}"
+    )
     typer.echo(f"trial {trial.number}: {told}", err=True)
 
 

@@ -9,11 +9,12 @@ import optuna
 import pytest
 
 from lethe.api import tune
+from lethe.auditing.checklist import LEFT
 from lethe.errors import InputError
 from lethe.registry import Option, bind, find
 from lethe.runs.config import read_config
 from lethe.runs.space import parse_range, space_of
-from lethe.runs.tune import BAND, UTILITY, Trial, Tuned
+from lethe.runs.tune import BAND, UTILITY, Trial, Tuned, validation_plan
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -37,12 +38,22 @@ def test_the_rule_chooses_among_what_keeps_the_rest(whole: tuple[Tuned, Path]):
         assert trial.forget is not None
         assert trial.retain is not None
         assert trial.utility is not None
-        kept = trial.utility >= UTILITY * tuned.target["utility"] and trial.retain <= BAND * tuned.target["retain"]
-        assert trial.admitted == kept
+        assert trial.left is not None
+        kept = trial.utility >= UTILITY * tuned.target["utility"] and trial.retain <= tuned.target["retain"] + BAND
+        assert trial.admitted == (kept and trial.left <= LEFT)
     admitted = {trial.number: trial.forget for trial in tuned.trials if trial.admitted}
     assert 0 < len(admitted) < 6  # the space holds both
     assert tuned.best == min(admitted, key=lambda number: (admitted[number], number))
-    assert "0.9 of the target's" in tuned.rule
+    assert tuned.target["left"] == 1
+    assert "at least 0.9 of its utility" in tuned.rule
+
+
+def test_nothing_is_searched_on_people_that_tables_report(tmp_path: Path):
+    """Splits are nested: those of the reported world share their records, those of another world do not."""
+    with pytest.raises(InputError, match=r"All forget records of forget05 also stand in forget10.*--seed than 0"):
+        tune("ga", out=tmp_path, split="forget05", seed=0)
+    plan = validation_plan("tofu", "forget05", tmp_path, source="tiny", seed=1, controls=1, options={})
+    assert plan.task().request.forget
 
 
 def test_the_first_trial_is_the_benchmarks_preset(whole: tuple[Tuned, Path]):

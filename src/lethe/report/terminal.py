@@ -80,15 +80,18 @@ def trials_table(found: Tuned) -> Table:
         title=Text(where, "bold"), title_justify="left", box=SIMPLE_HEAD, caption=Text(found.rule, "dim"),
         caption_justify="left", padding=0,
     )  # fmt: skip
-    for name in ("trial", "KL forget", "KL retain", "utility", "options"):
+    for name in ("trial", "KL forget", "KL retain", "utility", "left", "options"):
         table.add_column(name, overflow="fold", justify="left" if name in ("trial", "options") else "right")
     table.add_row(
-        "target", *(number(found.target[name]) for name in ("forget", "retain", "utility")), "", end_section=True
+        "target",
+        *(number(found.target[name]) for name in ("forget", "retain", "utility", "left")),
+        "",
+        end_section=True,
     )
     for one in trial_rows(found):
         told = one.failure or ", ".join(f"{name}={value}" for name, value in one.options.items())
         style = "bold" if one.number == found.best else "" if one.admitted else "dim"
-        values = (number(value) for value in (one.forget, one.retain, one.utility))
+        values = (number(value) for value in (one.forget, one.retain, one.utility, one.left))
         table.add_row(f"{one.number}{'' if one.admitted else ' (no)'}", *values, printable(told), style=style)
     return table
 

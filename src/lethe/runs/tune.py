@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lethe.auditing.checklist import LEFT
 from lethe.data.atomic import write_json, write_text
 from lethe.data.content import digest
 from lethe.data.order import mix
 from lethe.errors import InputError
-from lethe.evidence import Evidence, observe
+from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
 from lethe.models.base import Model
 from lethe.registry import bind, find, settle
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import Trial as Draw
 
-UTILITY, BAND = 0.9, 3.0
+UTILITY, BAND = 0.9, 0.1  # share of the target's utility; nats per token, a tenth of perplexity
 RULE = (
-    f"Of all trials whose utility is at least {UTILITY:g} of the target's, and whose KL to the control on the retain "
-    f"set is at most {BAND:g} times the target's, the one with the smallest KL to the control on the forget set."
+    f"Of all trials that leave at most {LEFT:g} of what the target knows of the forget set beyond the controls, keep "
+    f"at least {UTILITY:g} of its utility, and whose KL to the control on the retain set is at most {BAND:g} nats per "
+    "token above its own, the one with the smallest KL to the control on the forget set."
 )
 DISTANCES = ("distance:set=forget", "distance:set=retain")
 DRAWN_AT_RANDOM = 6  # trials before the model of the space is asked
@@ -45,6 +48,7 @@ class Trial:
     forget: float | None
     retain: float | None
     utility: float | None
+    left: float | None  # share of what the target knows of the forget set beyond the controls: 1 all, 0 nothing
     admitted: bool  # whether the rule lets it be chosen
     failure: str = ""
 
@@ -61,7 +65,8 @@ class Tuned:
     rule: str
     space: dict[str, str]
     fixed: dict[str, Any]
-    target: dict[str, float]  # forget, retain, utility of the untouched target
+    target: dict[str, float]  # forget, retain, utility, left of the untouched target
+    shared: int  # forget records of the search that stand in the reported split as well
     trials: tuple[Trial, ...]
     best: int | None
 
@@ -82,7 +87,8 @@ def validation_plan(
     """The benchmark on a split that no table reports.
 
     Raises:
-        InputError: If the split is the benchmark's default, which is what tables report, or there is no control.
+        InputError: If the split is the benchmark's default, which is what tables report, or part of it (published splits
+            are nested: there it is told, see `Tuned.shared`), or there is no control.
     """
     card = find("benchmark", benchmark)
     known = card.options()
@@ -95,6 +101,11 @@ def validation_plan(
         )
     given = {"source": source, "split": split, **({"seed": seed} if "seed" in known else {}), **options}
     plan = make_plan(benchmark, given, out, controls, attacks=False)
+    if source == "tiny" and _shared(plan) == len(plan.task().request.forget):
+        raise InputError(
+            f"All forget records of {split} also stand in {known['split'].default}, the split that tables report, and "
+            f"options are not chosen on them; give another --seed than {seed}, which makes other records."
+        )
     if not plan.controls:
         raise InputError("The rule compares with a control; give at least one (--controls, or --control FOLDER).")
     return plan
@@ -150,7 +161,7 @@ def run_tune(
     named = dict(plan.options)
     tuned = Tuned(
         method, plan.name, str(named["split"]), str(named.get("source", "tiny")), seed, RULE,
-        {name: one.text for name, one in searched.items()}, fixed, target, found, best and best.number,
+        {name: one.text for name, one in searched.items()}, fixed, target, _shared(plan), found, best and best.number,
     )  # fmt: skip
     write_json(out / "tune.json", asdict(tuned), nan="null")
     if best is not None:
@@ -158,8 +169,16 @@ def run_tune(
     return tuned
 
 
+def _shared(plan: Plan) -> int:
+    """How many forget records of the plan stand in what the benchmark reports by default."""
+    given = {name: value for name, value in plan.options if name not in ("split", "seed")}
+    reported = find("benchmark", plan.name).function(**given).request.forget
+    known = {digest(dict(record)) for record in reported}
+    return sum(digest(dict(record)) in known for record in plan.task().request.forget)
+
+
 def look_at_target(plan: Plan) -> dict[str, float]:
-    """Distances and utility of the untouched target."""
+    """What the rule reads, of the untouched target."""
     return _looked(plan, plan.side("target", 0))
 
 
@@ -180,8 +199,18 @@ def _looked(plan: Plan, model: Model) -> dict[str, float]:
     spec = replace(task.spec, generate=tuple(name for name in asked if name != "forget"))
     evidence: Evidence = observe(model, probes, spec)
     controls = plan.control_evidence()
-    values = [compute(call, evidence, controls).value for call in (*DISTANCES, task.utility)]
-    return dict(zip(("forget", "retain", "utility"), values, strict=True))
+    found = [compute(call, evidence, controls).value for call in (*DISTANCES, task.utility)]
+    known, target = (compute(task.knowledge, one, controls).value for one in (evidence, _target(plan, spec)))
+    floor = sum(compute(task.knowledge, one, controls).value for one in controls) / len(controls)
+    left = (known - floor) / (target - floor) if target > floor else 0.0
+    return dict(zip(("forget", "retain", "utility", "left"), (*found, left), strict=True))
+
+
+@functools.cache
+def _target(plan: Plan, spec: Spec) -> Evidence:
+    """What is observed of the untouched target, once per process."""
+    probes = {name: records for name, records in plan.task().probes.items() if name != "holdout"}
+    return observe(plan.side("target", 0), probes, spec)
 
 
 def _study(path: Path, search: str) -> Study:
@@ -230,16 +259,19 @@ def _tell(
     from optuna.trial import TrialState
 
     if isinstance(look, str):
-        trial = Trial(draw.number, dict(options), None, None, None, False, look)
+        trial = Trial(draw.number, dict(options), None, None, None, None, False, look)
     else:
         lacking = {
             "utility": UTILITY * target["utility"] - look["utility"],
-            "retain": look["retain"] - BAND * target["retain"],
+            "retain": look["retain"] - target["retain"] - BAND,
+            "left": look["left"] - LEFT,
         }
         for name, value in lacking.items():
             draw.set_constraint(name, value)
         admitted = all(value <= 0 for value in lacking.values())
-        trial = Trial(draw.number, dict(options), look["forget"], look["retain"], look["utility"], admitted)
+        trial = Trial(
+            draw.number, dict(options), look["forget"], look["retain"], look["utility"], look["left"], admitted
+        )
     draw.set_user_attr("trial", asdict(trial))
     if trial.forget is None:
         study.tell(draw.number, state=TrialState.FAIL)
@@ -261,8 +293,10 @@ def _yaml(tuned: Tuned, best: Trial) -> str:
     where = f"{tuned.benchmark}, {tuned.split} ({tuned.source}, seed {tuned.seed})"
     head = [
         f"Trial {best.number} of {len(tuned.trials)} of `lethe tune {tuned.method}` on {where}.",
-        f"KL to the control: {best.forget:.3g} on forget, {best.retain:.3g} on retain; utility {best.utility:.3g}.",
+        f"KL to the control: {best.forget:.3g} on forget, {best.retain:.3g} on retain; utility "
+        f"{best.utility:.3g}, {best.left:.0%} of the forget set's knowledge left.",
         tuned.rule,
+        *([f"{tuned.shared} of its forget records stand in the reported split, too."] if tuned.shared else []),
         f"As a line of a benchmark's presets: {tuned.preset}",
     ]
     body = yaml.safe_dump({"method": tuned.method, "set": best.options}, sort_keys=False)
