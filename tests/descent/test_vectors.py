@@ -124,6 +124,20 @@ def test_the_miner_finds_the_vector_that_a_concept_was_planted_in():
         needle(model, Request(tiny.QUESTIONS[:2], ()))
 
 
+def test_coefficients_are_read_at_the_last_token_where_the_mlp_sees_no_sequence():
+    """OPT hands its MLPs the tokens of all texts in one row after the other."""
+    model, text = tiny.language("opt"), "Where was Ada born?"
+    found = coefficients(model, 1, [3, 4], [text])
+    projection: Any = output_projections(model)[1].module
+    seen = []
+    hook = projection.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with model.evaluating():
+        model.module(input_ids=torch.tensor([model.tokenizer(text)["input_ids"]]))
+    hook.remove()
+    assert seen[0].dim() == 2
+    assert torch.equal(found, seen[0][-1:, [3, 4]])
+
+
 def test_coefficients_are_what_suppression_lowers():
     """Behind an MLP whose gate is shut the vector is as it was, and its coefficient is zero."""
     model = tiny.language()

@@ -1,5 +1,6 @@
 """Which weights a method may move: layers, adapters, saliency masks."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,28 @@ def test_adapters_cover_every_linear_layer_but_the_head():
     assert all(3 in parameter.shape for parameter in selection.parameters.values())
 
 
+@pytest.mark.parametrize("architecture", ["gpt2", "qwen2"])
+def test_what_is_returned_is_what_was_trained_where_embedding_and_head_share_a_weight(architecture: str):
+    model = tiny.language(architecture)
+    before = weights(model)
+    selection = where.lora(model, tiny.request("language"), rank=2)
+    fit(model, selection, "language")
+    trained = logits(model, "language")
+    selection.finish()
+    torch.testing.assert_close(logits(model, "language"), trained, rtol=1e-4, atol=1e-4)
+    moved = {name for name, tensor in weights(model).items() if not torch.equal(tensor, before[name])}
+    inner = [name for name, tensor in before.items() if tensor.dim() == 2 and re.search(r"\.\d\.", name)]
+    assert moved == set(inner)  # every matrix of a block, and the embedding that the head shares is left alone
+
+
+@pytest.mark.parametrize(
+    ("architecture", "target"), [("gpt2", "wte"), ("gpt2", "lm_head"), ("qwen2", "embed_tokens"), ("qwen2", "lm_head")]
+)
+def test_a_target_that_shares_its_weight_is_refused(architecture: str, target: str):
+    with pytest.raises(InputError, match=f"where=lora: .*{target} shares its weight with another layer"):
+        where.lora(tiny.language(architecture), tiny.request("language"), targets=(target,))
+
+
 def test_adapters_start_from_the_requests_seed():
     def drawn(seed: int) -> list[Tensor]:
         return list(where.lora(tiny.classifier(), tiny.request("classifier", seed=seed)).parameters.values())
@@ -92,6 +115,9 @@ def test_adapters_may_be_aimed():
     assert len(selection.parameters) == 2 * 2 * 2  # two blocks, two layers, two factors
     with pytest.raises(InputError, match=r"where=lora: .*no_such"):
         where.lora(tiny.language(), tiny.request("language"), targets=("no_such",))
+    for wrong, near in (("donw_proj", "down_proj"), ("mpl.up_proj", "mlp.up_proj")):
+        with pytest.raises(InputError, match=rf"^where=lora: no layer .* '{wrong}', did you mean '{near}'\?$"):
+            where.lora(tiny.language(), tiny.request("language"), targets=("q_proj", wrong))
     with pytest.raises(InputError, match="rank is 0"):
         where.lora(tiny.language(), tiny.request("language"), rank=0)
 
@@ -142,8 +168,26 @@ def test_layers_are_chosen_by_a_regular_expression():
 def test_layers_that_do_not_exist_are_refused_with_the_names_that_do():
     with pytest.raises(InputError, match=r"no tensor matches 'blocks\\\\.3'; there are model\.embed_tokens\.weight"):
         where.layers(tiny.language(), tiny.request("language"), match=r"blocks\.3")
+    for wrong, near in (
+        ("mlp.donw_proj", "mlp.down_proj"),
+        (r"layers\.1\.mpl", "layers.1.mlp"),
+        ("up_porj$", "up_proj"),
+    ):
+        told = f"where=layers: no tensor matches {wrong!r}, did you mean {near!r}?"
+        with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
+            where.layers(tiny.language(), tiny.request("language"), match=wrong)
     with pytest.raises(InputError, match="no regular expression"):
         where.layers(tiny.language(), tiny.request("language"), match="(")
+
+
+def test_tensors_of_experts_that_do_not_exist_are_refused_with_the_nearest():
+    model, request = tiny.language("mixtral"), tiny.request("language")
+    with pytest.raises(InputError, match=r"no tensor of experts .*, did you mean 'experts\.gate_up_proj'\?$"):
+        where.fused(model, request, match=r"experts\.gate_up_porj")
+    with pytest.raises(InputError, match=r"matches 'zzz'; there are model\.layers\.0\.mlp\.experts\.gate_up_proj"):
+        where.fused(model, request, match="zzz")
+    with pytest.raises(InputError, match="LlamaForCausalLM has no tensor of several experts; use layers"):
+        where.fused(tiny.language(), request)
 
 
 def test_own_loss_is_the_models():

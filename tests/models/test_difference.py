@@ -147,7 +147,7 @@ def test_generation_hides_what_the_filter_removes():
     assert allowed.gather(1, drawn[:, None]).all()
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "phi"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "phi", "gpt2", "gpt_neo"])
 def test_every_part_reads_a_cache_of_its_own(architecture: str):
     """Step by step, with left padding and with beams, the logits are those of one pass over the whole."""
     base = causal(architecture)
@@ -225,6 +225,30 @@ def test_first_blocks_are_the_targets_own():
     assert not {t.data_ptr() for t in small.parameters()} & {t.data_ptr() for t in base.parameters()}
     with torch.no_grad():
         assert torch.equal(first_blocks(base, 2)(IDS).logits, base(IDS).logits)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neo"])
+def test_settings_under_names_of_their_own_are_found(architecture: str):
+    """GPT-2 and GPT-Neo keep their sizes under other names, and GPT-Neo the kinds of its blocks in a list of pairs."""
+    base: Any = causal(architecture)
+    for count in (1, 2):
+        small: Any = first_blocks(base, count)
+        assert len(small.transformer.h) == small.config.num_hidden_layers == count
+    with torch.no_grad():
+        assert torch.equal(small(IDS).logits, base(IDS).logits)
+        behind = first_blocks(base, 1)(IDS, output_hidden_states=True).hidden_states[-1]
+        first = base(IDS, output_hidden_states=True).hidden_states[1]
+        assert torch.equal(behind, base.transformer.ln_f(first))
+    config = wrap(base, [small], weights=[-0.8]).config
+    assert (config.num_hidden_layers, config.num_attention_heads, config.max_position_embeddings) == (2, 2, 128)
+
+
+def test_what_cannot_be_cut_is_refused_in_one_sentence():
+    uneven: Any = causal()
+    uneven.model.norm.weight = torch.nn.Parameter(torch.zeros(3))
+    message = r"^LlamaForCausalLM cannot be cut to its first 1 blocks \(.*size mismatch.*\); take all 2\.$"
+    with pytest.raises(InputError, match=message):
+        first_blocks(uneven, 1)
 
 
 def test_mistakes_are_told():

@@ -65,8 +65,10 @@ def test_loss_does_not_depend_on_the_batch(architecture: str):
 
 def final(module: Any, states: Tensor) -> Tensor:
     """Logits from the last block's output, by the model's own norm and head."""
-    body = getattr(module, "gpt_neox", None) or module.model
-    norm = next(getattr(body, name) for name in ("norm", "final_layer_norm", "final_layernorm") if hasattr(body, name))
+    body = module.base_model
+    body = getattr(body, "decoder", body)  # OPT's
+    names = ("norm", "final_layer_norm", "final_layernorm", "ln_f")
+    norm = next(getattr(body, name) for name in names if hasattr(body, name))
     return module.get_output_embeddings()(norm(states))
 
 

@@ -29,6 +29,9 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_neox": ("GPTNeoXConfig", {}),
     "qwen2": ("Qwen2Config", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
     "phi": ("PhiConfig", {}),
+    "gpt2": ("GPT2Config", {"n_inner": 32}),
+    "gpt_neo": ("GPTNeoConfig", {"attention_types": [[["global", "local"], 1]], "window_size": 4}),
+    "opt": ("OPTConfig", {"ffn_dim": 32, "word_embed_proj_dim": WIDTH}),
     "mixtral": ("MixtralConfig", {"num_key_value_heads": 1, "num_local_experts": 4, "num_experts_per_tok": 2}),
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from lethe.descent.names import nearest
 from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.request import Request
@@ -22,17 +25,14 @@ def lora(
     Args:
         rank: Rank of the adapters.
         alpha: Scale; the update is alpha / rank times B A.
-        targets: Names of the modules to adapt; empty adapts every linear layer but the output head.
+        targets: Ends of the names of the modules to adapt, e.g. mlp.up_proj; empty adapts every linear and convolution
+            layer but the output head and whatever shares its weight (every embedding where there is no such layer).
 
     Raises:
-        InputError: If the rank is below 1, or the model has no module that can be adapted.
+        InputError: If the rank is below 1, a target does not exist or shares its weight, or the model has no module
+            that can be adapted.
     """
-    names = list(targets) or _adaptable(model.module)
-    if not names:
-        raise InputError(
-            f"where=lora: {type(model.module).__name__} has no linear, convolution or embedding layer to adapt."
-        )
-    return adapted(model, names, rank, alpha, request.seed, "where=lora")
+    return adapted(model, _targets(model.module, targets), rank, alpha, request.seed, "where=lora")
 
 
 def adapted(model: Model, names: Sequence[str], rank: int, alpha: float, seed: int, who: str) -> Selection:
@@ -48,9 +48,12 @@ def adapted(model: Model, names: Sequence[str], rank: int, alpha: float, seed: i
     base: Any = model.module
     scale: Any = alpha  # declared as int, used as a factor
     config = LoraConfig(r=rank, lora_alpha=scale, target_modules=list(names), lora_dropout=0.0)
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         torch.manual_seed(seed)  # peft draws A from the global state
         try:
+            # peft sees for itself that GPT-2's Conv1D stores its weight transposed, and warns of it layer by layer.
+            warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
             wrapped: Any = get_peft_model(base, config)
         except ValueError as error:  # names that match nothing, or a layer that takes no adapter
             raise InputError(f"{who}: {str(error).splitlines()[0]}") from error
@@ -62,10 +65,32 @@ def adapted(model: Model, names: Sequence[str], rank: int, alpha: float, seed: i
     return Selection({n: p for n, p in wrapped.named_parameters() if p.requires_grad}, finish=finish)
 
 
-def _adaptable(module: nn.Module) -> list[str]:
+def _targets(module: nn.Module, wanted: tuple[str, ...]) -> list[str]:
+    from transformers.pytorch_utils import Conv1D
+
     head = getattr(module, "get_output_embeddings", lambda: None)()
-    for kinds in ((nn.Linear, nn.Conv2d), (nn.Embedding,)):
-        found = [name for name, m in module.named_modules() if isinstance(m, kinds) and m is not head]
-        if found:
+    holders = Counter(id(parameter) for _, parameter in module.named_parameters(remove_duplicate=False))
+    kinds = ((nn.Linear, nn.Conv2d, Conv1D), (nn.Embedding,))
+    able: dict[str, Any] = {name: m for name, m in module.named_modules() if isinstance(m, sum(kinds, ()))}
+    chosen: list[str] = []
+    for end in wanted:
+        matching = [name for name in able if f".{name}".endswith(f".{end}")]
+        if not matching:
+            ends = ", ".join(sorted({name.rpartition(".")[2] for name in able}))
+            known = nearest(end, able) or f"; there are {ends or 'none'}."
+            raise InputError(f"where=lora: no layer that takes an adapter is called {end!r}{known}")
+        if tied := [name for name in matching if holders[id(able[name].weight)] > 1]:
+            raise InputError(
+                f"where=lora: {tied[0]} shares its weight with another layer, which would not see the adapter; "
+                "aim at others."
+            )
+        chosen += matching
+    if chosen:
+        return chosen
+    free = {name: m for name, m in able.items() if m is not head and holders[id(m.weight)] == 1}
+    for kind in kinds:
+        if found := [name for name, m in free.items() if isinstance(m, kind)]:
             return found
-    return []
+    raise InputError(
+        f"where=lora: {type(module).__name__} has no linear, convolution or embedding layer of its own to adapt."
+    )

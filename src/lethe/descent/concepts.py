@@ -33,8 +33,9 @@ def batch_of(model: LanguageModel, sequences: Sequence[list[int]]) -> Batch:
 def keys(model: LanguageModel, places: Sequence[Place], projection: OutputProjection) -> Tensor:
     """The MLP's activations at these places, one column each, (d, n), float64."""
     with model.evaluating(), Keys([projection]) as seen:
-        model.module(**batch_of(model, [ids for ids, _ in places]).inputs, use_cache=False)
-    found = seen.seen[projection.layer]
+        inputs = batch_of(model, [ids for ids, _ in places]).inputs
+        model.module(**inputs, use_cache=False)
+    found = seen.read(projection.layer, inputs["input_ids"])
     return torch.stack([found[row, at] for row, (_, at) in enumerate(places)], 1).double()
 
 
@@ -107,7 +108,7 @@ def second_moments(
     layers = [projection.layer for projection in projections]
     name = digest({"model": model.behaviour(), "records": list(records), "layers": layers})[:32]
     file = Path(cache) / f"moments-{name}.safetensors" if cache is not None else None
-    if file is not None and (stored := _stored(file, layers)) is not None:
+    if file is not None and (stored := _stored(file, layers, model.device)) is not None:
         return stored
     sums: dict[int, Tensor] = {}
     count = 0
@@ -116,8 +117,8 @@ def second_moments(
             model.module(**batch.inputs, use_cache=False)
             real = batch.inputs["attention_mask"].bool()
             count += int(real.sum())
-            for layer, seen in passing.seen.items():
-                rows = seen[real].double()
+            for layer in layers:
+                rows = passing.read(layer, batch.inputs["input_ids"])[real].double()
                 sums[layer] = sums.get(layer, 0.0) + rows.T @ rows
     moments = {layer: total / count for layer, total in sums.items()}
     if file is not None:
@@ -127,13 +128,13 @@ def second_moments(
     return moments
 
 
-def _stored(file: Path, layers: Sequence[int]) -> dict[int, Tensor] | None:
+def _stored(file: Path, layers: Sequence[int], device: torch.device) -> dict[int, Tensor] | None:
     """Cached statistics; nothing where there are none or they are damaged (computing them again mends that)."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         found = load(file.read_bytes())
-        return {layer: found[str(layer)] for layer in layers}
+        return {layer: found[str(layer)].to(device) for layer in layers}
     except (OSError, SafetensorError, KeyError):
         return None

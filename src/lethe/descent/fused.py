@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 import torch
 
+from lethe.descent.names import searched
 from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.request import Request
@@ -30,13 +30,11 @@ def fused(model: Model, request: Request, *, match: str = "experts", expert: int
         InputError: If nothing that matches holds experts, or there is no such expert.
     """
     every = {name: parameter for name, parameter in model.module.named_parameters() if parameter.dim() == 3}
-    try:
-        chosen = {name: parameter for name, parameter in every.items() if re.search(match, name)}
-    except re.error as error:
-        raise InputError(f"where=fused: {match!r} is no regular expression ({error}).") from error
-    if not chosen:
-        known = f"there are {', '.join(list(every)[:4])}" if every else "the model has no tensor of several experts"
-        raise InputError(f"where=fused: no tensor of experts matches {match!r}; {known}.")
+    if not every:
+        raise InputError(
+            f"where=fused: {type(model.module).__name__} has no tensor of several experts; use layers instead."
+        )
+    chosen = searched(every, match, "where=fused", "tensor of experts")
     mask = {}
     for name, parameter in chosen.items():
         experts, rows, _ = parameter.shape

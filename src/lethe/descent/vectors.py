@@ -129,12 +129,12 @@ def coefficients(model: LanguageModel, layer: int, dims: Sequence[int], texts: S
         for text in texts:
             ids = torch.tensor([model.tokenizer(text)["input_ids"]], device=model.device)
             model.module(input_ids=ids, use_cache=False)
-            rows.append(keys.seen[projection.layer][0, -1, list(dims)])
+            rows.append(keys.read(projection.layer, ids)[0, -1, list(dims)])
     return torch.stack(rows)
 
 
 class Keys:
-    """Context in which every forward pass leaves the activations (B, T, d) that the projections read, by layer."""
+    """Context in which every forward pass leaves the activations that the projections read, by layer."""
 
     def __init__(self, projections: Sequence[OutputProjection]) -> None:
         self.projections = projections
@@ -149,6 +149,10 @@ class Keys:
 
         self._hooks = [p.module.register_forward_pre_hook(keep(p.layer)) for p in self.projections]
         return self
+
+    def read(self, layer: int, ids: Tensor) -> Tensor:
+        """Activations (B, T, d) of a layer in the last forward pass, which was that of the token ids (B, T)."""
+        return self.seen[layer].reshape(*ids.shape, -1)  # OPT hands its MLPs (B * T, D)
 
     def __exit__(self, *_: object) -> None:
         for hook in self._hooks:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 
 from lethe.descent.adapters import lora
 from lethe.descent.experts import expert
 from lethe.descent.fila import fila
 from lethe.descent.fused import fused
+from lethe.descent.names import searched
 from lethe.descent.vectors import vectors
 from lethe.errors import InputError
 from lethe.models.base import Model
@@ -31,14 +30,7 @@ def layers(model: Model, request: Request, *, match: str = ".*") -> Selection:
     Raises:
         InputError: If nothing matches, or the expression is none.
     """
-    named = dict(model.module.named_parameters())
-    try:
-        chosen = {name: parameter for name, parameter in named.items() if re.search(match, name)}
-    except re.error as error:
-        raise InputError(f"where=layers: {match!r} is no regular expression ({error}).") from error
-    if not chosen:
-        raise InputError(f"where=layers: no tensor matches {match!r}; there are {', '.join(list(named)[:5])}, ...")
-    return Selection(chosen)
+    return Selection(searched(dict(model.module.named_parameters()), match, "where=layers", "tensor"))
 
 
 def saliency(model: Model, request: Request, *, keep: float = 0.5) -> Selection:

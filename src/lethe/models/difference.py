@@ -23,6 +23,7 @@ MODEL_TYPE = "lethe_difference"
 HIDDEN = -1000.0  # the logit of a token that decoding may not choose: a probability of 0 in every float type
 SHARED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings",
           "bos_token_id", "eos_token_id", "pad_token_id")  # fmt: skip
+PER_BLOCK = ("layer_types", "mlp_layer_types", "attention_layers")  # settings that are lists, one entry per block
 
 
 class DifferenceConfig(Config):
@@ -51,8 +52,9 @@ class DifferenceConfig(Config):
         filtered: str = "released",
         **others: Any,
     ) -> None:
-        first = dict(parts[0]) if parts else {}
-        super().__init__(**{name: first[name] for name in SHARED if name in first} | others)
+        # Read off the configuration, not the dictionary, in which GPT-2 and others have names of their own for them.
+        first = _config(parts[0]) if parts else None
+        super().__init__(**{name: getattr(first, name) for name in SHARED if hasattr(first, name)} | others)
         self.tie_word_embeddings = False  # of the whole; each part ties its own
         self.parts = [dict(part) for part in parts]
         self.rule, self.weights = rule, [float(weight) for weight in weights]
@@ -173,20 +175,29 @@ def first_blocks(target: nn.Module, count: int) -> nn.Module:
     """A copy of a model's embedding, first blocks, final norm and head, as a model of its own.
 
     Raises:
-        InputError: If the target has no such number of blocks, or is wrapped for decoding already.
+        InputError: If the target has no such number of blocks, cannot be cut, or is wrapped for decoding already.
     """
     whole: Any = target
     if isinstance(target, DifferenceModel):
         raise InputError("This model is wrapped for decoding already; give the model that it was made from.")
-    if not 1 <= count <= whole.config.num_hidden_layers:
-        raise InputError(f"The first {count} blocks are asked for; the model has {whole.config.num_hidden_layers}.")
-    settings = whole.config.to_dict() | {"num_hidden_layers": count}
-    if settings.get("layer_types"):
-        settings["layer_types"] = settings["layer_types"][:count]
-    with torch.random.fork_rng(devices=[]):
-        small: Any = AutoModelForCausalLM.from_config(_config(settings))
+    depth = whole.config.num_hidden_layers
+    if not 1 <= count <= depth:
+        raise InputError(f"The first {count} blocks are asked for; the model has {depth}.")
+    settings = whole.config.to_dict()
+    settings[whole.config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = count
+    settings |= {name: list(settings[name])[:count] for name in PER_BLOCK if settings.get(name)}
+    if whole.config.model_type == "gpt_neo":  # its list is made of this one, which counts repetitions
+        settings["attention_types"] = [[whole.config.attention_layers[:count], 1]]
     weights = whole.state_dict()
-    small.load_state_dict({name: weights[name] for name in small.state_dict()})
+    try:
+        with torch.random.fork_rng(devices=[]):
+            small: Any = AutoModelForCausalLM.from_config(_config(settings))
+        small.load_state_dict({name: weights[name] for name in small.state_dict()})
+    except (ValueError, KeyError, RuntimeError) as error:  # settings that do not fit, names or shapes that do not
+        told = " ".join(str(error).split())
+        raise InputError(
+            f"{type(target).__name__} cannot be cut to its first {count} blocks ({told}); take all {depth}."
+        ) from error
     return small.to(whole.device, whole.dtype).eval()
 
 
