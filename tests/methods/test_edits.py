@@ -24,7 +24,7 @@ def weights(model: Model) -> dict[str, Tensor]:
 @pytest.mark.parametrize("family", ["language", "classifier"])
 def test_newton_moves_the_last_layer_alone_to_the_retain_optimum(family: str):
     given, request = tiny.model(family), tiny.request(family)
-    made = newton(given, request, variant="newton", steps=30, damping=0.1)
+    made = newton(given, request, solver="newton", steps=30, damping=0.1)
     before, after = weights(given), weights(made)
     head = {"language": ["lm_head.weight"], "classifier": ["head.weight", "head.bias"]}[family]
     assert [name for name in before if not torch.equal(before[name], after[name])] == head

@@ -143,5 +143,8 @@ def test_mistakes_are_named():
         rocr(given, request(), layers=(7,))
     with pytest.raises(InputError, match="no direction of layer 0 lies below threshold=0"):
         rocr(given, request(), threshold=0.0)
+    for idle in ({"mode": "noise"}, {"mode": "reject"}, {"variant": "reference"}):
+        with pytest.raises(InputError, match="do nothing with at=answer"):
+            rocr(given, request(), at="answer", **idle)
     with pytest.raises(InputError, match="0 MLP output projections"):
         rocr(tiny.language("mixtral"), request())

@@ -84,10 +84,10 @@ def test_flat_refuses_texts_and_means_over_parts_of_a_batch():
         flat(tiny.language(), tiny.request("language"), variant="reference", accumulate=2)
 
 
-@pytest.mark.parametrize("name", ["undial", "me"])
-def test_reference_counts_prompt_and_padding(name: str):
+@pytest.mark.parametrize(("name", "variant"), [("undial", "reference"), ("me", "unmasked")])
+def test_reference_counts_prompt_and_padding(name: str, variant: str):
     model = tiny.language()
-    paper, released = term(name, model), term(name, model, variant="reference")
+    paper, released = term(name, model), term(name, model, variant=variant)
     batch = whole(model, paper)
     assert (paper.per, released.per) == ("token", "example")
     positions = batch.labels.shape[1]

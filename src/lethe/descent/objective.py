@@ -7,6 +7,7 @@ axes (retain term, where, step rule) and the recipe to its signature, and runs t
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
@@ -24,9 +25,9 @@ from lethe.request import Request
 from lethe.tracking import Log
 from lethe.train import Recipe, StepRule, Term, train
 
-Retain = Literal["none", "nll", "kl"]
+Retain = Literal["none", "nll", "kl", "kl_all"]
 AXES_HELP = """
-    retain: Retain term added to the objective: none, nll (training loss), kl (to the original model).
+    retain: Retain term: none, nll (training loss), kl (to the original model), kl_all (that over prompt and padding).
     retain_weight: Weight of the retain term.
     where: Weights that may move: all, layers:match=REGEX, lora:rank=8,alpha=16, fila:rank=8 (LoRA that starts on what
         the forget set needs), saliency:keep=0.5, expert (of a mixture); `lethe describe where` lists every choice.
@@ -91,7 +92,7 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
         request = replace(request, seed=recipe_options["seed"], allow_overlap=True)
     recipe = Recipe(**recipe_options)
     folder, evaluate, track = (options.pop(name) for name in ("folder", "evaluate", "track"))
-    identity = repr((who, sorted(options.items())))
+    identity = repr((who, sorted(options.items()), _contents(options)))
     selector, rule = options.pop("where"), options.pop("step")
     retain, weight = options.pop("retain", "none"), options.pop("retain_weight", 1.0)
     if retain != "none" and not request.retain:
@@ -112,6 +113,12 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
     )  # fmt: skip
     selection.finish()
     return unlearned
+
+
+def _contents(options: Mapping[str, Any]) -> dict[str, str]:
+    """What stands in the files that options name: a run with another list of refusals is another run."""
+    files = {name: Path(value) for name, value in options.items() if isinstance(value, str) and value}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
 
 
 def _step_rule(text: str, terms: list[Term], who: str) -> StepRule:

@@ -7,7 +7,9 @@ import numpy as np
 from torch import Tensor
 
 from lethe.descent.objective import objective
+from lethe.descent.retain import divergence_everywhere
 from lethe.descent.terms import own_loss
+from lethe.descent.tokenwise import frozen_logits
 from lethe.errors import InputError
 from lethe.losses import ascent, divergence
 from lethe.models.base import Batch, Model
@@ -44,28 +46,30 @@ def llmu(
         normal_weight: Weight of the divergence from the original model on the retain set.
         answers: Random retain answers per forget question.
         limit: Nats per token beyond which a forget answer is pushed no further (the released code ends there).
-        variant: paper has KL on the retain set, reference cross-entropy with the original: equal gradients.
+        variant: What the divergence is averaged over: paper the scored tokens, reference prompt and padding, too (the
+            released code, but for the entropy of the original in its value, which has no gradient).
 
     Raises:
         InputError: If fewer than 1 answer is asked for, or the records hold no questions and answers.
     """
-    original = model.copy()
-    original.module.requires_grad_(False)
-    keep = divergence.kl if variant == "paper" else divergence.soft_cross_entropy
+    original, kept = frozen_logits(model), model.encode(request.retain)
     mismatched = model.encode(_mismatch(request.forget, request.retain, answers, request.seed))
 
     def ascend(model: Model, batch: Batch) -> Tensor:
         return ascent.capped_ga(model.loss(batch), model.sizes(batch), limit)
 
     def normal(model: Model, batch: Batch) -> Tensor:
-        with original.evaluating():
-            reference = original.logits(batch)
-        return keep(reference, model.logits(batch), batch.labels).sum(-1)
+        return divergence.kl(original(batch), model.logits(batch), batch.labels).sum(1)
 
+    held = (
+        Term("normal", kept, normal, per="token", weight=normal_weight)
+        if variant == "paper"
+        else divergence_everywhere("normal", model, kept, normal_weight)
+    )
     return [
         Term("forget", model.encode(request.forget), ascend, per="token", role="forget", weight=ascent_weight),
         Term("mismatch", mismatched, own_loss, per="token", role="forget", weight=mismatch_weight),
-        Term("normal", model.encode(request.retain), normal, per="token", weight=normal_weight),
+        held,
     ]
 
 

@@ -20,13 +20,13 @@ from lethe.request import Record, Request
     level="parameter",
     paper="1911.03030",
     requires={"forget", "retain"},
-    presets={"paper": {"variant": "newton", "steps": 1, "damping": 1e-4}},
+    presets={"paper": {"solver": "newton", "steps": 1, "damping": 1e-4}},
 )
 def newton(
     model: Model,
     request: Request,
     *,
-    variant: Literal["influence", "newton"] = "influence",
+    solver: Literal["influence", "newton"] = "influence",
     steps: int = 10,
     damping: float = 3e-3,
     alpha: float = 1.0,
@@ -39,7 +39,7 @@ def newton(
     seen the forget records.
 
     Args:
-        variant: influence adds the inverse Hessian times the forget gradient once, as if the head stood at the optimum
+        solver: influence adds the inverse Hessian times the forget gradient once, as if the head stood at the optimum
             of all records; newton steps on the regularised retain loss, wherever the head stands.
         steps: Newton steps; influence always takes one.
         damping: Weight of ||W||^2 / 2 beside the mean loss per token (newton), or added to the Hessian (influence).
@@ -57,7 +57,7 @@ def newton(
     head = _head(unlearned)
     forget, retain = (_rows(unlearned, head, records) for records in (request.forget, request.retain))
     weight = _joined(head)
-    if variant == "influence":
+    if solver == "influence":
         weight = weight + alpha * influence_step(weight, forget, retain, damping, iterations)
     else:
         for _ in range(steps):

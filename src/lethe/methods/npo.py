@@ -11,6 +11,9 @@ from lethe.models.base import Batch, Model, per_example
 from lethe.request import Request
 from lethe.train import Term
 
+# The WMDP runs of arXiv 2502.05374, without and with a step rule that smooths.
+SMOOTHED = {**WMDP, "steps": 125, "reduction": "batch_token_mean"}
+
 
 @objective(
     needs={"nll"},
@@ -19,7 +22,14 @@ from lethe.train import Term
     presets={
         "paper": {**NPO, "beta": 0.1},
         "npo_KL": {**NPO, "beta": 0.1, "retain": "kl"},
-        "wmdp": {**WMDP, "lr": 5e-6, "steps": 125, "beta": 0.0225, "reduction": "batch_token_mean"},
+        "npo_KL_reference": {**NPO, "beta": 0.1, "retain": "kl_all"},  # as its code averages
+        "wmdp": {**SMOOTHED, "lr": 5e-6, "beta": 0.0225},
+        "sam": {**SMOOTHED, "lr": 5e-6, "beta": 0.015, "retain_weight": 2.25, "step": "sam:rho=0.01"},
+        "rs": {**SMOOTHED, "lr": 1e-5, "beta": 0.0125, "retain_weight": 2.0, "step": "rs:sigma=1e-4,draws=3"},
+        "cr": {**SMOOTHED, "lr": 8.5e-6, "beta": 0.035, "retain_weight": 1.0, "step": "cr:weight=10,mu=0.01"},
+        # As published; in the released code the penalty is a number without gradient, and the run plain NPO.
+        "gp": {**SMOOTHED, "lr": 7.5e-6, "beta": 0.04, "retain_weight": 1.0, "step": "gp:weight=10"},
+        "wa": {**SMOOTHED, "lr": 5.5e-6, "beta": 0.05, "retain_weight": 2.0, "step": "wa:start=100,every=5"},
     },
 )
 def npo(

@@ -1,5 +1,6 @@
 """Primal-dual unlearning."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from lethe.train import Done, Term
 @objective(
     needs={"logits", "nll"}, paper="2506.05314", retain=None, requires={"retain"},
     presets={"paper": {"alpha": 100.0, "dual_rate": 5.0, "bound": 0.3, "warmup_epochs": 5, "lr": 1e-5, "epochs": 10}},
+    epochs=10,
 )  # fmt: skip
 def pdu(
     model: Model,
@@ -27,7 +29,7 @@ def pdu(
     bound: float = 0.3,
     alpha: float = 100.0,
     dual_rate: float = 5.0,
-    warmup_epochs: int = 5,
+    warmup_epochs: int = 1,
 ) -> list[Term]:
     """PDU: flatten the forget answers' logits subject to a bound on the retain loss, by a weight that adapts.
 
@@ -41,15 +43,16 @@ def pdu(
         warmup_epochs: Epochs before the weight begins to move.
 
     Raises:
-        InputError: If an option is negative or not finite.
+        InputError: If an option is negative or not finite, or the run ends before the weight begins to move.
     """
-    weight = Dual("retain", bound=bound, start=alpha, rate=dual_rate, warmup_epochs=warmup_epochs)
+    examples = model.encode(request.forget)
+    weight = Dual("retain", bound, start=alpha, rate=dual_rate, warmup_epochs=warmup_epochs, leading=len(examples))
 
     def flatten(model: Model, batch: Batch) -> Tensor:
         return flatten_logits(model.logits(batch), batch.labels).sum(-1)
 
     return [
-        Term("forget", model.encode(request.forget), flatten, per="token", role="forget"),
+        Term("forget", examples, flatten, per="token", role="forget"),
         Term("retain", model.encode(request.retain), own_loss, per="token", weight=weight),
     ]
 
@@ -66,6 +69,7 @@ class Dual:
     start: float
     rate: float
     warmup_epochs: int
+    leading: int = 1  # examples of the term whose passes are the epochs
     state: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +83,13 @@ class Dual:
         return float(self.state["value"])
 
     def begin(self, moving: Mapping[str, Tensor], recipe: Recipe, steps: int) -> None:
-        """Back to the start."""
+        """Back to the start; refuses a run that leaves no step to move in."""
+        warmup = self.warmup_epochs * math.ceil(self.leading / recipe.batch_size)
+        if self.rate and steps <= warmup:
+            raise InputError(
+                f"pdu: the run of {steps} steps ends within the warm-up of {warmup} (warmup_epochs="
+                f"{self.warmup_epochs}), so the retain weight would never move: train longer, or give dual_rate=0."
+            )
         self.state["value"].fill_(self.start)
 
     def after(self, done: Done) -> None:

@@ -53,11 +53,12 @@ def rocr(
 
     Args:
         subjects: Names to redirect, as they stand in the forget texts; read from the records where none is given.
-        mode: What the name then means: another (made-up) subject, a value that makes the model refuse, or noise.
+        mode: What the name then means: another (made-up) subject, a value that makes the model refuse, or noise; with
+            at=answer another subject only.
         replacement: The unrelated subject; a made-up name, so that nobody inherits anybody's facts.
         at: Where the edit reads: at the name's last token in the paper's six contexts, or where the answers to the
-            forget questions begin (for models of two or three layers, which look a name up only there; it binds the
-            form of the question, and the mode is always unrelated).
+            forget questions begin (not the paper's ROCR: for models of two or three layers, which look a name up only
+            there; it binds the form of the question).
         layers: Blocks to edit, from 0; by default those in the place of the paper's 4, 5 and 6 of 32.
         threshold: Second moment of the retain keys below which a direction is free to be used.
         relative: Whether the threshold is a share of the largest eigenvalue (else in squared units of activation).
@@ -67,8 +68,11 @@ def rocr(
         folder: Where the log (rank of the free space, part of each redirection realised) goes.
 
     Raises:
-        InputError: If a subject does not occur in the forget texts, a layer does not exist, or no direction is free.
+        InputError: If a subject does not occur in the forget texts, a layer does not exist, no direction is free, or
+            at=answer is given a mode or variant, which it does not have.
     """
+    if at == "answer" and (mode, variant) != ("unrelated", "paper"):
+        raise InputError(f"rocr: mode={mode}, variant={variant} do nothing with at=answer; leave them, or at=subject.")
     edited = model.copy()
     projections = output_projections(edited)
     count = len(projections)
