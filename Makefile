@@ -48,6 +48,7 @@ bench: $(STAMP)  ## speed and memory of the training loop and the evaluation sui
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/eval_suite.py
 
 headlines: $(STAMP)  ## measure the claims of papers in miniature; writes docs/headlines.md
+	rm -rf out/headlines
 	$(ONE_THREAD) $(BIN)/lethe bench headlines --seeds 3 --workers $(WORKERS) --out out/headlines; \
 		status=$$?; test $$status -gt 1 || cp out/headlines/headlines.md docs/headlines.md; exit $$status
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -26,6 +27,9 @@ from lethe.gradients import Gradients, Setting, StepRule, Term, plain
 from lethe.models.base import Model
 from lethe.recipe import Recipe
 from lethe.tracking import Log
+
+# How many weights may move, of every run of the loop; a list only where somebody counts (`lethe.runs.environment`).
+TRAINED: ContextVar[list[int] | None] = ContextVar("TRAINED", default=None)
 
 
 @dataclass
@@ -127,6 +131,9 @@ def train(
         run = fingerprint(model, terms, recipe, chosen, identity)
         replicas.agree(run)
     checkpoint = Checkpoint(folder if recipe.checkpoint_every else None, run, replicas)
+    if (counts := TRAINED.get()) is not None:
+        moving = ((p, chosen.mask.get(name)) for name, p in chosen.parameters.items())
+        counts.append(sum(p.numel() if mask is None else int(mask.sum()) for p, mask in moving))
     wanted = {id(parameter) for parameter in chosen.parameters.values()}
     before = [(parameter, parameter.requires_grad) for parameter in model.module.parameters()]
     generators = [model.device] if model.device.type == "cuda" else []
@@ -228,8 +235,9 @@ class _Loop:
         gradients.clear()
         self.step_rule(gradients)
         numbers = gradients.losses | {f"weight of {name}": float(weight) for name, weight in self.adaptive.items()}
-        if self.recipe.clip is not None:
-            numbers["gradient_norm"] = self.replicas.clip(gradients.parameters, self.recipe.clip)
+        # Also where nothing is clipped: a gradient that is not a number must not reach the weights.
+        limit = math.inf if self.recipe.clip is None else self.recipe.clip
+        numbers["gradient_norm"] = self.replicas.clip(gradients.parameters, limit)
         for name, value in numbers.items():  # before the weights take it in
             if not math.isfinite(value):
                 raise InputError(f"{name!r} became {value} at step {step + 1}; lower lr (now {rate:g}).")

@@ -19,6 +19,7 @@ from lethe.errors import InputError
 from lethe.measure import measurable
 from lethe.registry import bind, find, parse_call, settle
 from lethe.runs.cells import Cell, Made, Plan, base_row, forget_caches, method_row, prepare, trace_attack
+from lethe.runs.environment import code
 from lethe.runs.results import BenchmarkResult, Cost, Row
 from lethe.runs.unlearn import describe_request
 from lethe.runs.verdicts import judged
@@ -52,7 +53,8 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
     _check_rows(cells)
     weights = pool.map(prepare, [(plan, role, number) for role, number in sides])
     _check_apart(sides, weights, [dict(cell.options).get("weights") for cell in cells if cell.given])
-    plan = replace(plan, stamp=digest([weights, {name: list(r) for name, r in task.probes.items()}, asdict(task.spec)]))
+    probes = {name: list(records) for name, records in task.probes.items()}
+    plan = replace(plan, stamp=digest([code(), weights, probes, asdict(task.spec)]))
     if plan.attacks:
         attacked = sides[:2]
         pool.map(

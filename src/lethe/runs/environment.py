@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import platform
 import resource
 import threading
@@ -10,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-from weakref import WeakSet
 
 PACKAGES = ("lethe-ml", "torch", "transformers", "peft", "numpy", "scipy", "scikit-learn")
 
@@ -27,10 +27,22 @@ def environment() -> dict[str, str]:
     return found
 
 
-class Meter:
-    """Seconds and peak resident memory (MiB) of a block of code in this process, and what its optimisers moved.
+@functools.cache
+def code() -> str:
+    """SHA-256 of Lethe's own source: rows that another version made are made again."""
+    import lethe
 
-    `trained` is the number of parameters of the optimiser that had most; 0 where none took a step.
+    package = Path(lethe.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+class Meter:
+    """Seconds and peak resident memory (MiB) of a block of code in this process, and how many weights it trained.
+
+    `trained` counts the weights that could move in the run of the training loop that had most; 0 where none ran.
     """
 
     seconds: float = 0.0
@@ -41,16 +53,11 @@ class Meter:
 @contextmanager
 def metered() -> Iterator[Meter]:
     """Measure a block. Memory is sampled every 20 ms, because the kernel's own peak never goes down again."""
-    from torch.optim.optimizer import register_optimizer_step_post_hook
+    from lethe.train import TRAINED
 
     meter, done = Meter(), threading.Event()
-    counted: WeakSet[Any] = WeakSet()
-
-    def count(optimizer: Any, *_: Any) -> None:
-        if optimizer not in counted:
-            counted.add(optimizer)
-            moved = sum(parameter.numel() for group in optimizer.param_groups for parameter in group["params"])
-            meter.trained = max(meter.trained, moved)
+    counts: list[int] = []
+    heard = TRAINED.set(counts)
 
     def watch() -> None:
         while not done.is_set():
@@ -59,13 +66,13 @@ def metered() -> Iterator[Meter]:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    hook = register_optimizer_step_post_hook(count)
     start = time.perf_counter()
     try:
         yield meter
     finally:
         meter.seconds = time.perf_counter() - start
-        hook.remove()
+        meter.trained = max(counts, default=0)
+        TRAINED.reset(heard)
         done.set()
         watcher.join()
 

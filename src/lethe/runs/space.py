@@ -56,13 +56,21 @@ class Range:
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
 
-def space_of(card: Card, fixed: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Range]:
+def space_of(
+    card: Card, fixed: Mapping[str, Any], given: Mapping[str, str], in_force: Mapping[str, Any] | None = None
+) -> dict[str, Range]:
     """The ranges that are searched: those given, and the table's for what is neither given nor fixed.
+
+    Left out is what does nothing beside the options in force (those of a preset, too): epochs where steps are counted,
+    the weight of a retain term that is none.
 
     Raises:
         InputError: If a range names no option, an option that is fixed, or cannot be read; or nothing is left.
     """
     options = card.options()
+    force = {name: option.default for name, option in options.items()} | dict(fixed if in_force is None else in_force)
+    idle = {"retain_weight"} if force.get("retain") == "none" else set()
+    idle |= {"epochs"} if force.get("steps") is not None else set()
     for name in given:
         if name not in options:
             raise InputError(f"--space {name}: {card.name} has no such option{did_you_mean(name, options)}.")
@@ -70,9 +78,7 @@ def space_of(card: Card, fixed: Mapping[str, Any], given: Mapping[str, str]) -> 
             raise InputError(f"--space {name}: the option is fixed by --set; give one of the two.")
     found: dict[str, Range] = {}
     for name, option in options.items():
-        text = given.get(name, "" if name in fixed else _usual(option))
-        if name == "retain_weight" and "none" in (fixed.get("retain"), options["retain"].default):
-            text = given.get(name, "")
+        text = given.get(name, "" if name in fixed or name in idle else _usual(option))
         if text:
             found[name] = parse_range(text, option)
     if not found:

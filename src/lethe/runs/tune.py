@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -134,22 +136,25 @@ def run_tune(
         raise InputError(f"trials is {trials}; it must be at least 1.")
     card, task = find("method", method), plan.task()
     check_family(card, task.family)
+    _needs_optuna()
     settle(card, options)
-    searched = space_of(card, options, space)
     own = {} if "preset" in options else task.presets.get(method, {})
     base = {**own, **{name: value for name, value in options.items() if name != "preset"}}
     base = bind(card.function, base, what=method) | {n: v for n, v in options.items() if n == "preset"}
-    fixed = {name: value for name, value in base.items() if name not in searched}
     defaults = {name: option.default for name, option in card.options().items()} | settle(card, base)
+    searched = space_of(card, options, space, defaults)
+    fixed = {name: value for name, value in base.items() if name not in searched}
     first = {name: one.nearest(defaults[name]) for name, one in searched.items()}
+    from optuna.trial import TrialState
+
     with Pool(workers) as pool:
         sides = [("target", 0), *(("control", number) for number in range(1, plan.controls + 1))]
         weights = pool.map(prepare, [(plan, role, number) for role, number in sides])
         (target,) = pool.map(look_at_target, [(plan,)])
-        search = [method, plan.options, weights, {name: one.text for name, one in searched.items()}, fixed, seed]
+        search = [RULE, method, plan.options, weights, {name: one.text for name, one in searched.items()}, fixed, seed]
         study = _study(out / STUDY, digest(search))
-        if not study.trials:
-            study.enqueue_trial(first)
+        if not any(trial.state == TrialState.WAITING or set(trial.params) == set(searched) for trial in study.trials):
+            study.enqueue_trial(first)  # not drawn yet, or killed while it was
         while (left := trials - len(_finished(study))) > 0:
             draws = _draws(study, searched, min(left, pool.count), seed)
             given = [{**fixed, **{n: searched[n].rounded(v) for n, v in draw.params.items()}} for draw in draws]
@@ -166,6 +171,8 @@ def run_tune(
     write_json(out / "tune.json", asdict(tuned), nan="null")
     if best is not None:
         write_text(out / "best.yaml", _yaml(tuned, best))
+    else:
+        (out / "best.yaml").unlink(missing_ok=True)
     return tuned
 
 
@@ -202,8 +209,14 @@ def _looked(plan: Plan, model: Model) -> dict[str, float]:
     found = [compute(call, evidence, controls).value for call in (*DISTANCES, task.utility)]
     known, target = (compute(task.knowledge, one, controls).value for one in (evidence, _target(plan, spec)))
     floor = sum(compute(task.knowledge, one, controls).value for one in controls) / len(controls)
-    left = (known - floor) / (target - floor) if target > floor else 0.0
-    return dict(zip(("forget", "retain", "utility", "left"), (*found, left), strict=True))
+    if not target > floor:
+        raise InputError("The target knows no more of the forget set than the controls, so nothing can be forgotten.")
+    looked = dict(
+        zip(("forget", "retain", "utility", "left"), (*found, (known - floor) / (target - floor)), strict=True)
+    )
+    if unmeasured := [name for name, value in looked.items() if not math.isfinite(value)]:
+        raise InputError(f"{unmeasured[0]} is {looked[unmeasured[0]]}, so the rule cannot be asked.")
+    return looked
 
 
 @functools.cache
@@ -213,11 +226,14 @@ def _target(plan: Plan, spec: Spec) -> Evidence:
     return observe(plan.side("target", 0), probes, spec)
 
 
+def _needs_optuna() -> None:
+    if importlib.util.find_spec("optuna") is None:
+        raise InputError("lethe tune needs Optuna; pip install 'lethe-ml[tune]'.")
+
+
 def _study(path: Path, search: str) -> Study:
-    try:
-        import optuna
-    except ImportError as error:
-        raise InputError("lethe tune needs Optuna; pip install 'lethe-ml[tune]'.") from error
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(storage=f"sqlite:///{path.resolve()}", study_name="lethe", load_if_exists=True)
@@ -245,12 +261,13 @@ def _draws(study: Study, space: Mapping[str, Range], count: int, seed: int) -> l
         if set(trial.params) != set(space):  # killed while it was being drawn
             study.tell(trial.number, state=TrialState.FAIL)
     whole = [trial for trial in under_way if set(trial.params) == set(space)][:count]
-    if whole:
-        return [optuna.trial.Trial(study, trial._trial_id) for trial in whole]
-    study.sampler = optuna.samplers.TPESampler(
-        seed=mix(seed, len(study.trials)) % 2**32, n_startup_trials=DRAWN_AT_RANDOM
-    )
-    return [study.ask({name: distribution(one) for name, one in space.items()}) for _ in range(count)]
+    draws = [optuna.trial.Trial(study, trial._trial_id) for trial in whole]
+    drawn = len(_finished(study))
+    while len(draws) < count:  # a sampler of its own for each: none depends on where the search was killed
+        place = mix(seed, drawn + len(draws)) % 2**32
+        study.sampler = optuna.samplers.TPESampler(seed=place, n_startup_trials=DRAWN_AT_RANDOM)
+        draws.append(study.ask({name: distribution(one) for name, one in space.items()}))
+    return draws
 
 
 def _tell(
