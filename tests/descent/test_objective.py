@@ -101,7 +101,7 @@ def test_the_seed_is_the_requests_unless_another_is_given():
         ("classifier", "npo", {"where": "layers:match=nothing"}, "no tensor matches 'nothing'"),
         ("classifier", "npo", {"step": "sum"}, "step=sum does not exist, did you mean 'sam'"),
         ("classifier", "npo", {"step": "sam:rho=wide"}, "'rho' of step=sam must be float"),
-        ("classifier", "npo", {"retain": "nil"}, "retain=nil does not exist, did you mean 'nll'"),
+        ("classifier", "npo", {"retain": "nil"}, "option 'retain' of npo is 'nil', did you mean 'nll'"),
         ("classifier", "npo", {"betta": 1}, "npo has no option 'betta', did you mean 'beta'"),
         ("classifier", "scrub", {"retain": "nll"}, "scrub has no option 'retain'"),
         ("classifier", "npo", {"evaluate_every": 2}, "no function to evaluate"),

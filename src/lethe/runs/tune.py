@@ -89,8 +89,8 @@ def validation_plan(
     """The benchmark on a split that no table reports.
 
     Raises:
-        InputError: If the split is the benchmark's default, which is what tables report, or part of it (published splits
-            are nested: there it is told, see `Tuned.shared`), or there is no control.
+        InputError: If the split is the benchmark's default, which is what tables report, or part of it
+            (published splits are nested: there it is told, see `Tuned.shared`), or there is no control.
     """
     card = find("benchmark", benchmark)
     known = card.options()
@@ -206,20 +206,19 @@ def _looked(plan: Plan, model: Model) -> dict[str, float]:
     spec = replace(task.spec, generate=tuple(name for name in asked if name != "forget"))
     evidence: Evidence = observe(model, probes, spec)
     controls = plan.control_evidence()
-    found = [compute(call, evidence, controls).value for call in (*DISTANCES, task.utility)]
+    calls = (*DISTANCES, task.utility)
+    forget, retain, utility = (compute(call, evidence, controls).value for call in calls)
     known, target = (compute(task.knowledge, one, controls).value for one in (evidence, _target(plan, spec)))
     floor = sum(compute(task.knowledge, one, controls).value for one in controls) / len(controls)
     if not target > floor:
         raise InputError("The target knows no more of the forget set than the controls, so nothing can be forgotten.")
-    looked = dict(
-        zip(("forget", "retain", "utility", "left"), (*found, (known - floor) / (target - floor)), strict=True)
-    )
+    looked = {"forget": forget, "retain": retain, "utility": utility, "left": (known - floor) / (target - floor)}
     if unmeasured := [name for name, value in looked.items() if not math.isfinite(value)]:
         raise InputError(f"{unmeasured[0]} is {looked[unmeasured[0]]}, so the rule cannot be asked.")
     return looked
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def _target(plan: Plan, spec: Spec) -> Evidence:
     """What is observed of the untouched target, once per process."""
     probes = {name: records for name, records in plan.task().probes.items() if name != "holdout"}
