@@ -28,6 +28,11 @@ def test_the_ends_of_the_scale_are_the_untouched_model_and_the_control():
     assert control["forget accuracy"] < 0.2
 
 
+def test_what_is_expected_is_a_column_of_an_entry():
+    columns = toy().score(toy().target)
+    assert set(find("headline", "league").expects) <= {f"{column}, {name}" for column in columns for name in FIELD}
+
+
 @pytest.mark.parametrize("name", FIELD)
 def test_every_entry_is_a_method_with_options_it_has(name: str):
     method, options = FIELD[name]

@@ -24,18 +24,20 @@ MATCHED = 0.5  # share of the answers' probability that both lose, at least
 @headline(
     paper="2406.11614",
     expects={
+        **{f"drop of {name}, counted up to {MATCHED:g}": (">=", MATCHED) for name in ("GA", "Needle")},
         "lost trace of Needle over GA": (">=", 3.0),
         "jaccard after GA": (">=", 0.5),
         "jaccard after Needle": ("<=", 0.2),
     },
 )
 def needle_trace(*, seed: int) -> dict[str, float]:
-    """At equal loss of answers, ascent leaves a concept's value vectors readable and Needle does not.
+    """When half of the answers are lost, ascent leaves a concept's value vectors readable and Needle does not.
 
     World: twenty people x four facts in three forms. The concept is one person; its eight value vectors are mined
     from the target (projection on the vocabulary, overlap with the person's tokens, what zeroing costs). Needle
     obfuscates them with noise of six times their length and goes on by masked ascent, GA moves all weights; each until
     it has lost half of the answers' probability (the first rung of a ladder that has; the last where none has).
+    Rungs overshoot by their own amounts, so what is expected of a drop is counted up to that half.
     Measured: Jaccard of the vectors' top tokens before and after, mean over the eight (the lost trace is 1 less
     that); cosine; the best overlap that mining the edited model again still finds, over that of the target; steps of
     relearning on two of the four facts until the other two stand at 80 % of the target again (128: not in 64).
@@ -58,6 +60,7 @@ def needle_trace(*, seed: int) -> dict[str, float]:
         drop = forms.drops(target, forgotten, {"own": own, "others": others})
         found |= {
             f"drop of {name}": drop["own"],
+            f"drop of {name}, counted up to {MATCHED:g}": min(drop["own"], MATCHED),
             f"neighbour drop of {name}": drop["others"],
             f"jaccard after {name}": float(np.mean([one.jaccard for one in traces])),
             f"cosine after {name}": float(np.mean([one.cosine for one in traces])),

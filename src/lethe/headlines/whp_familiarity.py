@@ -38,12 +38,12 @@ def whp_familiarity(*, seed: int) -> dict[str, float]:
     The saga's model is unlearned with its dictionary of anchored terms, soft labels and the retain term. Every first
     occurrence of a term in a chapter gives a prompt that ends before it. Completion familiarity is the share of greedy
     completions that say a term the prompt does not (those that only repeat one count a fifth), probability familiarity
-    the probability of the tokens that begin a term; alone is what either half of the method does. Accuracy on the tales
-    is that of all their tokens. On a hundred facts, ten to be forgotten in 100 steps without a dictionary:
-    KL(retrained || model) in nats, mean over the values.
+    the probability of the tokens that begin a term; the control has read the tales alone; alone is what either half of
+    the method does. Accuracy on the tales is that of all their tokens. On a hundred facts, ten to be forgotten in 100
+    steps without a dictionary: KL(retrained || model) in nats, mean over the values.
     """
-    target = saga_model("full", seed, world_seed=seed)
-    assert isinstance(target, LanguageModel)
+    target, control = (saga_model(split, seed, world_seed=seed) for split in ("full", "retain"))
+    assert isinstance(target, LanguageModel) and isinstance(control, LanguageModel)
     request = Request(saga.records("forget", seed), saga.records("retain", seed), seed=seed, allow_overlap=True)
     terms = saga.anchors(seed)
     made = _whp(target, request, anchors=terms, **ON_SAGA)
@@ -55,8 +55,9 @@ def whp_familiarity(*, seed: int) -> dict[str, float]:
         for name, options in alone.items()
     }
     for kind, measure in {"completion": _completion, "probability": _probability}.items():
-        before, after = (measure(model, request.forget, tuple(terms)) for model in (target, made))
+        before, after, never = (measure(model, request.forget, tuple(terms)) for model in (target, made, control))
         figures |= {f"{kind} familiarity before": before, f"{kind} familiarity after": after}
+        figures[f"{kind} familiarity of the control"] = never
         figures[f"{kind} familiarity, after over before"] = after / before
     told = [_accuracy(model, request.retain) for model in (target, made)]
     figures |= {"accuracy on the tales before": told[0], "accuracy on the tales after": told[1]}
