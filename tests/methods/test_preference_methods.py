@@ -24,6 +24,7 @@ from lethe.methods.llmu import llmu
 from lethe.methods.npo import npo
 from lethe.models.base import Batch
 from lethe.models.language import LanguageModel
+from lethe.registry import find, settle
 from lethe.request import Record, Request
 from lethe.train import Term
 
@@ -71,6 +72,29 @@ def test_npo_on_the_batch_mean_is_one_number_for_the_batch():
     assert torch.allclose(value, npo_loss(nll(MOVED, FORGET).sum() / tokens, nll(START, FORGET).sum() / tokens))
     with pytest.raises(InputError, match="neither accumulate > 1"):
         npo(START, REQUEST, reduction="batch_token_mean", accumulate=2)
+
+
+# arXiv 2502.05374, WMDP: lr, beta, retain weight, step rule.
+SMOOTHED = {
+    "wmdp": (5e-6, 0.0225, 1.0, "plain"),
+    "sam": (5e-6, 0.015, 2.25, "sam:rho=0.01"),
+    "rs": (1e-5, 0.0125, 2.0, "rs:sigma=1e-4,draws=3"),
+    "cr": (8.5e-6, 0.035, 1.0, "cr:weight=10,mu=0.01"),
+    "gp": (7.5e-6, 0.04, 1.0, "gp:weight=10"),
+    "wa": (5.5e-6, 0.05, 2.0, "wa:start=100,every=5"),
+}
+
+
+def test_published_settings_of_npo_with_smoothing_run_and_are_those_of_the_paper():
+    card, made = find("method", "npo"), set()
+    for name, published in SMOOTHED.items():
+        usual = {key: option.default for key, option in card.options().items() if key in ("retain_weight", "step")}
+        options = usual | settle(card, {"preset": name})
+        assert tuple(options[key] for key in ("lr", "beta", "retain_weight", "step")) == published
+        assert (options["steps"], options["batch_size"], options["reduction"]) == (125, 4, "batch_token_mean")
+        steps = 125 if name == "wa" else 3  # the average begins at step 100
+        made.add(npo(START, REQUEST, **options | {"steps": steps, "lr": 1e-2}).fingerprint())
+    assert len(made) == len(SMOOTHED)
 
 
 def test_ga_may_be_held_on_the_forget_set_itself():
