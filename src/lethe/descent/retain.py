@@ -30,7 +30,7 @@ def kl_to_original(model: Model, request: Request, weight: float) -> Term:
 
 
 def kl_everywhere(model: Model, request: Request, weight: float) -> Term:
-    """KL(original || model) in nats per position on the retain set, prompt and padding included; holds a frozen copy."""
+    """KL(original || model) in nats per position on the retain set, prompt and padding included (a frozen copy)."""
     return divergence_everywhere("retain", model, model.encode(request.retain), weight)
 
 
