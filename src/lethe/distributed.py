@@ -11,7 +11,8 @@ import atexit
 import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lethe.errors import InputError
+
+
+def _leave() -> None:
+    """Go together: a process that leaves while another still speaks to it can abort either of them."""
+    with suppress(RuntimeError):  # the other has failed, and is gone
+        if dist.get_backend() == "gloo":
+            dist.monitored_barrier(timeout=timedelta(seconds=20))
+    dist.destroy_process_group()
 
 
 class Replicas:
@@ -36,7 +45,7 @@ class Replicas:
                 torch.cuda.set_device(self.device)
             if not dist.is_initialized():
                 dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-                atexit.register(dist.destroy_process_group)
+                atexit.register(_leave)
             self.rank, self.count = dist.get_rank(), dist.get_world_size()
         # FSDP's reduce-scatter averages; scaling the loss turns the average back into the sum.
         self.loss_scale = self.count if self.parallel == "fsdp" else 1
