@@ -40,8 +40,8 @@ METRICS = (
 
 # Options under which each method forgets the tiny world, reported on forget10: found on forget05 and other people by
 # `lethe tune` in twelve trials. Its rule admitted none of idk, llmu, dpo, ceu and task_vector, and was not asked for
-# altpo, kto, simnpo, rmu, adaptive_rmu, ap, satimp, wtnpo, pdu, merging, rocr and ga: theirs come nearest to the control
-# on the forget set, however much is left there. Those of finetune, needle, newton and whp_decoding are by hand.
+# altpo, kto, simnpo, rmu, adaptive_rmu, ap, satimp, wtnpo, pdu, merging, rocr and ga: theirs come nearest to the
+# control on the forget set, however much is left there. Those of finetune, needle, newton and whp_decoding are by hand.
 PRESETS = {
     "ga": {"lr": 1.8e-4, "epochs": 5, "batch_size": 5},
     "grad_diff": {"lr": 1.5e-3, "epochs": 1, "batch_size": 5, "retain_weight": 0.14},
