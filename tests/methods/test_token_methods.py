@@ -78,7 +78,7 @@ def test_flat_contrasts_each_answer_with_a_refusal_or_the_means_of_both():
 def test_flat_refuses_texts_and_means_over_parts_of_a_batch():
     flat = find("method", "flat").function
     text = Request([{"id": "page", "text": "Once upon a time."}], [], allow_overlap=True)
-    with pytest.raises(InputError, match="forget record 'page' is a text"):
+    with pytest.raises(InputError, match="Record 'page' has no question"):
         flat(tiny.language(), text)
     with pytest.raises(InputError, match="accumulate"):
         flat(tiny.language(), tiny.request("language"), variant="reference", accumulate=2)
