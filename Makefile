@@ -43,9 +43,10 @@ format: $(STAMP)  ## let ruff mend what it can
 docs: $(STAMP)  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(STAMP)  ## speed and memory of the training loop and the evaluation suite
+bench: $(STAMP)  ## speed and memory of the training loop, the evaluation suite and the step rules
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/train_step.py
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/eval_suite.py
+	$(ONE_THREAD) $(BIN)/python benchmarks_perf/step_rules.py
 
 headlines: $(STAMP)  ## measure the claims of papers in miniature; writes docs/headlines.md
 	rm -rf out/headlines

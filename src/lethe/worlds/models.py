@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,15 @@ def authors_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Mo
     """
     records = authors.corpus(split, world_seed)
 
-    def build(folder: Path) -> Model:
-        import torch
+    def make() -> LanguageModel:
         from transformers import LlamaForCausalLM
 
         # The tokenizer has seen the whole world: target and controls must share it to be compared.
         tokenizer = authors.tokenizer(authors.corpus("full", world_seed))
-        torch.manual_seed(seed)
-        model = LanguageModel(LlamaForCausalLM(authors.config(tokenizer)), tokenizer)
-        return fit(model, records, authors.RECIPE, seed, folder, per="token")
+        return LanguageModel(LlamaForCausalLM(authors.config(tokenizer)), tokenizer)
 
-    content = {
-        "records": records,
-        "recipe": authors.RECIPE,
-        "seed": seed,
-        "world": world_seed,
-        "vocabulary": authors.VOCABULARY,
-        "architecture": authors.ARCHITECTURE,
-    }
-    return cached_model(f"authors-{split}-seed{seed}", content, build, family="language")
+    told = {"world": world_seed, "vocabulary": authors.VOCABULARY, "architecture": authors.ARCHITECTURE}
+    return _language(f"authors-{split}", records, authors.RECIPE, seed, make, told)
 
 
 def facts_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Model:
@@ -56,19 +47,14 @@ def facts_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Mode
         seed: Seed of the weights and of the data order.
         world_seed: Seed of the facts.
     """
-    records, tokenizer = facts.records(split, world_seed), facts.tokenizer()
-    seed += WORLD_SEEDS
 
-    def build(folder: Path) -> Model:
-        import torch
+    def make() -> LanguageModel:
         from transformers import LlamaForCausalLM
 
-        torch.manual_seed(seed)
-        model = LanguageModel(LlamaForCausalLM(facts.config()), tokenizer)
-        return fit(model, records, facts.RECIPE, seed, folder, per="token")
+        return LanguageModel(LlamaForCausalLM(facts.config()), facts.tokenizer())
 
-    content = {"records": records, "recipe": facts.RECIPE, "seed": seed, "architecture": facts.ARCHITECTURE}
-    return cached_model(f"facts-{split}-seed{seed}", content, build, family="language")
+    records, told = facts.records(split, world_seed), {"architecture": facts.ARCHITECTURE}
+    return _language(f"facts-{split}", records, facts.RECIPE, WORLD_SEEDS + seed, make, told)
 
 
 def experts_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Model:
@@ -79,21 +65,18 @@ def experts_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Mo
         seed: Seed of the weights and of the data order.
         world_seed: Seed of the population.
     """
-    records = experts.records(split, world_seed)
-    seed += WORLD_SEEDS
 
-    def build(folder: Path) -> Model:
-        import torch
+    def make() -> LanguageModel:
         from transformers import Qwen2MoeForCausalLM
 
         tokenizer = experts.tokenizer(world_seed)
-        torch.manual_seed(seed)
-        model = LanguageModel(Qwen2MoeForCausalLM(experts.config(tokenizer)), tokenizer)
-        return fit(model, records, experts.RECIPE, seed, folder, per="token")
+        return LanguageModel(Qwen2MoeForCausalLM(experts.config(tokenizer)), tokenizer)
 
-    content = {"records": records, "recipe": experts.RECIPE, "seed": seed, "world": world_seed}
-    content |= {"architecture": experts.ARCHITECTURE, "vocabulary": authors.VOCABULARY, "chat": experts.CHAT}
-    return cached_model(f"experts-{split}-seed{seed}", content, build, family="language")
+    told = {"world": world_seed, "architecture": experts.ARCHITECTURE, "vocabulary": authors.VOCABULARY}
+    records = experts.records(split, world_seed)
+    return _language(
+        f"experts-{split}", records, experts.RECIPE, WORLD_SEEDS + seed, make, told | {"chat": experts.CHAT}
+    )
 
 
 def saga_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Model:
@@ -104,19 +87,34 @@ def saga_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Model
         seed: Seed of the weights and of the data order.
         world_seed: Seed of the population and of the plots.
     """
-    records, tokenizer = saga.records(split, world_seed), saga.tokenizer(world_seed)
-    seed += WORLD_SEEDS
+
+    def make() -> LanguageModel:
+        from transformers import LlamaForCausalLM
+
+        return LanguageModel(LlamaForCausalLM(saga.config()), saga.tokenizer(world_seed))
+
+    records, told = saga.records(split, world_seed), {"architecture": saga.ARCHITECTURE}
+    return _language(f"saga-{split}", records, saga.RECIPE, WORLD_SEEDS + seed, make, told)
+
+
+def _language(
+    name: str,
+    records: list[dict[str, Any]],
+    recipe: dict[str, Any],
+    seed: int,
+    make: Callable[[], LanguageModel],
+    told: dict[str, Any],
+) -> Model:
+    """A language model of that recipe, from the cache; `told` is what else its weights depend on."""
 
     def build(folder: Path) -> Model:
         import torch
-        from transformers import LlamaForCausalLM
 
         torch.manual_seed(seed)
-        model = LanguageModel(LlamaForCausalLM(saga.config()), tokenizer)
-        return fit(model, records, saga.RECIPE, seed, folder, per="token")
+        return fit(make(), records, recipe, seed, folder, per="token")
 
-    content = {"records": records, "recipe": saga.RECIPE, "seed": seed, "architecture": saga.ARCHITECTURE}
-    return cached_model(f"saga-{split}-seed{seed}", content, build, family="language")
+    content = {"records": records, "recipe": recipe, "seed": seed, **told}
+    return cached_model(f"{name}-seed{seed}", content, build, family="language")
 
 
 def faces_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Model:
