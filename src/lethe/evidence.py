@@ -24,7 +24,13 @@ from lethe.models.base import IGNORED, Batch, Model
 from lethe.request import Record
 
 Probes = Mapping[str, Sequence[Record]]
-FIELDS = {"answer": "answer", "paraphrase": "paraphrased_answer", "perturbed": "perturbed_answer"}  # by role
+FIELDS = {  # by role
+    "answer": "answer",
+    "paraphrase": "paraphrased_answer",
+    "perturbed": "perturbed_answer",
+    "choices": "choices",
+}
+SAID = ("question", "answer", "text", "raw_prompt", "answer_prefix")  # the fields that make a text
 TOKEN_FIELDS = ("logp", "hit", "mean", "std", "rank")
 
 
@@ -34,6 +40,7 @@ class Spec:
 
     Args:
         max_new_tokens: Longest generation, tokens.
+        budgets: Longest generation of single sets, tokens, where it is another.
         generate: Sets whose questions are answered by greedy decoding; "*" stands for all.
         distributions: Sets whose answer distributions are kept whole (for the distance to a control).
         rows: Most records per set of which the distribution is kept.
@@ -42,6 +49,7 @@ class Spec:
     """
 
     max_new_tokens: int = 48
+    budgets: Mapping[str, int] = field(default_factory=dict)
     generate: tuple[str, ...] = ("*",)
     distributions: tuple[str, ...] = ("forget", "retain")
     rows: int = 300
@@ -53,7 +61,7 @@ class Evidence:
     """Everything observed of one model.
 
     Token arrays are flat over the distinct texts; `offsets` (N + 1) cuts them. `index[set][role]` holds, per record,
-    the numbers of its texts: (N,) for the answer and its paraphrase, (N, K) for K perturbed answers.
+    the numbers of its texts: (N,) for the answer and its paraphrase, (N, K) for K perturbed answers or K choices.
     """
 
     family: str
@@ -223,7 +231,7 @@ def _kept(index: Mapping[str, Mapping[str, np.ndarray]], spec: Spec, sizes: Sequ
 
 def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> dict[str, np.ndarray]:
     def number(record: Record) -> int:
-        key = digest({k: v for k, v in record.items() if k in ("question", "answer", "text")} or record)
+        key = digest({k: v for k, v in record.items() if k in SAID} or record)
         return texts.setdefault(key, (len(texts), record))[0]
 
     roles = {"answer": np.array([number(record) for record in records])}
@@ -233,6 +241,10 @@ def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> d
         rows = [[number({**r, "answer": wrong}) for wrong in r["perturbed_answer"]] for r in records]
         width = min(len(row) for row in rows)
         roles["perturbed"] = np.array([row[:width] for row in rows])
+    if records and all("choices" in record and "key" in record for record in records):
+        if len({len(record["choices"]) for record in records}) > 1:
+            raise InputError("The records of one set offer different numbers of choices; make each number a set.")
+        roles["choices"] = np.array([[number({**r, "answer": one}) for one in r["choices"]] for r in records])
     return roles
 
 
@@ -276,14 +288,19 @@ def _excluded(model: Model, probes: Probes) -> dict[int, list[int]]:
 def _generate(model: Model, probes: Probes, spec: Spec) -> tuple[dict[str, list[str]], int]:
     if "generate" not in model.abilities:
         return {}, 0
-    asked = {
-        name: [model.prompt(record["question"]) for record in records]  # pyright: ignore[reportAttributeAccessIssue]
+    asked: dict[str, list[tuple[str, int]]] = {
+        name: [(model.prompt_of(record), spec.budgets.get(name, spec.max_new_tokens)) for record in records]  # pyright: ignore[reportAttributeAccessIssue]
         for name, records in probes.items()
-        if ("*" in spec.generate or name in spec.generate) and all("question" in record for record in records)
+        if ("*" in spec.generate or name in spec.generate)
+        and all("question" in record or "raw_prompt" in record for record in records)
     }
-    distinct = list(dict.fromkeys(prompt for prompts in asked.values() for prompt in prompts))
-    answers = dict(zip(distinct, model.generate(distinct, spec.max_new_tokens), strict=True))  # pyright: ignore
-    return {name: [answers[prompt] for prompt in prompts] for name, prompts in asked.items()}, len(distinct)
+    answers: dict[tuple[str, int], str] = {}
+    distinct = list(dict.fromkeys(one for prompts in asked.values() for one in prompts))
+    for budget in sorted({budget for _, budget in distinct}):
+        prompts = [prompt for prompt, longest in distinct if longest == budget]
+        said = model.generate(prompts, budget)  # pyright: ignore[reportAttributeAccessIssue]
+        answers |= {(prompt, budget): text for prompt, text in zip(prompts, said, strict=True)}
+    return {name: [answers[one] for one in prompts] for name, prompts in asked.items()}, len(distinct)
 
 
 def _plain(record: Record) -> dict[str, Any]:

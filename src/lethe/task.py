@@ -38,6 +38,7 @@ class Task:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attacks: tuple[str, ...] = ()
     floors: tuple[str, ...] = ()  # methods that serve as floors: noise, refusal
+    earlier: tuple[Request, ...] = ()  # requests that a method serves one after another before `request`
     note: str = ""  # what a reader must know of the protocol, one sentence
 
 

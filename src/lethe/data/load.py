@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lethe.data import check, images, parse
-from lethe.data.schema import nearest, schema_of
+from lethe.data.schema import Alias, nearest, schema_of
 from lethe.errors import InputError
 
 _NAMED = re.compile(r"(?P<base>[^:@]+)(:(?P<config>[^:@]+))?(@(?P<split>[^:@]+))?")
@@ -43,6 +43,7 @@ def load_records(
     config: str | None = None,
     limit: int | None = None,
     format: str | None = None,
+    fields: Mapping[str, str] | None = None,
     size: int | tuple[int, int] | None = None,
     classes: Sequence[str] | None = None,
     seed: int = 0,
@@ -61,6 +62,7 @@ def load_records(
         config: Variant of the data set: a file or folder of that name.
         limit: At most so many records, from the start.
         format: Read files as this format whatever their name: jsonl, json, csv, tsv, parquet or txt.
+        fields: Names of the source's fields and the names that Lethe has for them, e.g. {"gt": "answer"}.
         size: Side, or (height, width), of images in pixels; default: as they are.
         classes: Class names in the order of their numbers; needed when a source does not hold all of them.
         seed: Seed of the embedded world.
@@ -69,6 +71,8 @@ def load_records(
         InputError: If anything is missing, unreadable, truncated or not in the schema; names file, row and field.
     """
     schema = schema_of(family)
+    if fields:
+        schema = replace(schema, aliases={**schema.aliases, **{name: Alias(own) for name, own in fields.items()}})
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; it must be at least 1.")
     try:

@@ -63,8 +63,12 @@ SCHEMAS: dict[str, Schema] = {
             "paraphrased_question": "text",
             "paraphrased_answer": "text",
             "perturbed_answer": "texts",
+            "raw_prompt": "text",
+            "answer_prefix": "text",
+            "choices": "texts",
+            "key": "index",
         },
-        forms=(("question", "answer"), ("text",)),
+        forms=(("question", "answer"), ("text",), ("raw_prompt", "answer"), ("question", "choices", "key")),
         aliases={"prompt": Alias("question")},
     ),
     "classifier": Schema(

@@ -29,8 +29,10 @@ UNSTATED_CONTEXT = 2048  # tokens, for architectures without position embeddings
 class LanguageModel(Model):
     """A causal language model with its tokenizer.
 
-    Records are `{"question", "answer"}` (loss on the answer tokens and one end-of-sequence token) or `{"text"}`
-    (loss on every token that has a predecessor). A chat template, where the tokenizer has one, is used for questions.
+    Records are `{"question", "answer"}` (loss on the answer tokens and one end-of-sequence token), `{"text"}` (loss on
+    every token that has a predecessor), or `{"raw_prompt", "answer"}`: two texts joined as they stand, without template
+    or end of sequence, loss on the second. A chat template, where the tokenizer has one, is used for questions; an
+    `answer_prefix` is what the answer begins with and is not scored.
     """
 
     family: ClassVar[str] = "language"
@@ -131,6 +133,12 @@ class LanguageModel(Model):
             return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
         return PROMPT.format(question=question)
 
+    def prompt_of(self, record: Mapping[str, Any]) -> str:
+        """The text before a record's answer."""
+        if "raw_prompt" in record:
+            return str(record["raw_prompt"])
+        return self.prompt(record["question"]) + str(record.get("answer_prefix", ""))
+
     def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
         """Token ids and shifted labels of every record.
 
@@ -144,8 +152,8 @@ class LanguageModel(Model):
         where = f"record {record.get('id', row)!r}"
         if "text" in record:
             ids, labels = self._ids(record["text"]), None
-        elif "question" in record and "answer" in record:
-            ids, labels = self._encode_answer(self.prompt(record["question"]), record["answer"], where)
+        elif {"question", "raw_prompt"} & set(record) and "answer" in record:
+            ids, labels = self._encode_answer(record, where)
         else:
             raise InputError(f"{where} has fields {sorted(record)}; a language model needs question, answer or text.")
         labels = list(ids) if labels is None else labels
@@ -163,11 +171,13 @@ class LanguageModel(Model):
     def _ids(self, text: str, special: bool = True) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
 
-    def _encode_answer(self, prompt: str, answer: str, where: str) -> tuple[list[int], list[int]]:
+    def _encode_answer(self, record: Mapping[str, Any], where: str) -> tuple[list[int], list[int]]:
+        prompt, answer = self.prompt_of(record), str(record["answer"])
         if not answer.strip():
             raise InputError(f"{where}: the answer is empty; remove the record or give it an answer.")
-        chat = bool(getattr(self.tokenizer, "chat_template", None))
-        joint = prompt + (answer if chat else " " + answer)
+        raw = "raw_prompt" in record
+        chat = bool(getattr(self.tokenizer, "chat_template", None)) and not raw
+        joint = prompt + (answer if raw or (chat and "answer_prefix" not in record) else " " + answer)
         if not self.tokenizer.is_fast:
             start = self._ids(prompt, not chat)
             ids = start + self._ids(joint[len(prompt) :], False)
@@ -178,7 +188,7 @@ class LanguageModel(Model):
             offsets: Any = encoded["offset_mapping"]
             ids: list[int] = list(encoded["input_ids"])
             first = next((t for t, (_, end) in enumerate(offsets) if end > len(prompt)), len(ids))
-        if self.eos is not None and (not ids or ids[-1] != self.eos):
+        if self.eos is not None and not raw and (not ids or ids[-1] != self.eos):
             ids = [*ids, self.eos]
         return ids, [IGNORED] * first + ids[first:]
 

@@ -185,7 +185,8 @@ def score_name(task: Task, call: str, row: Row) -> str:
 
 def _item(task: Task, record: Mapping[str, Any]) -> dict[str, str]:
     if task.family == "language":
-        question, truth = str(record.get("question", "")), str(record.get("answer", record.get("text", "")))
+        question = str(record.get("question", record.get("raw_prompt", "")))
+        truth = str(record.get("answer", record.get("text", "")))
     elif task.family == "classifier":
         question, truth = f"identity {record.get('identity', '?')}", f"class {record['label']}"
     else:

@@ -162,7 +162,8 @@ def told(error: Exception) -> str:
 
 def _method_row(plan: Plan, cell: Cell) -> Made:
     path, task = Path(plan.folder) / "rows" / f"{cell.id}.json", plan.task()
-    of_task = [task.request.fingerprint(), list(task.metrics), list(plan.attack_calls())]
+    requests = [request.fingerprint() for request in (*task.earlier, task.request)]
+    of_task = [requests, list(task.metrics), list(plan.attack_calls())]
     key = digest([asdict(cell), plan.options, plan.controls, plan.stamp, of_task])
     if (made := _stored(path, key)) is not None:
         return made
@@ -230,8 +231,12 @@ def _marks(model: Model, manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _make(plan: Plan, cell: Cell, folder: Path) -> None:
-    request = replace(plan.task().request, seed=cell.seed)
-    carry_out(plan.side("target", 0), request, cell.method, dict(cell.options), folder)
+    """The task's requests one after another, each from the model that the one before has left."""
+    task, model = plan.task(), plan.side("target", 0)
+    for number, request in enumerate((*task.earlier, task.request)):
+        last = number == len(task.earlier)
+        place = folder if last else folder.with_name(f"{folder.name}-request{number + 1}")
+        model = carry_out(model, replace(request, seed=cell.seed), cell.method, dict(cell.options), place)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
