@@ -54,7 +54,7 @@ def test_an_answer_prefix_stands_in_the_prompt_and_is_not_scored(model):
 
 def test_a_set_may_have_a_budget_of_its_own(model):
     records = [{"id": "a", "question": "e00 e01", "answer": "v01 v02 v03"}]
-    seen = observe(model, {"forget": records, "retain": records}, Spec(max_new_tokens=3, budgets={"retain": 1}))
+    seen = observe(model, {"forget": records, "retain": records}, Spec(max_new_tokens=3, budgets=(("retain", 1),)))
     long, short = seen.generated("forget")[0].split(), seen.generated("retain")[0].split()
     assert (len(long), len(short)) == (3, 1)
     assert long[:1] == short

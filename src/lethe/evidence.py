@@ -40,7 +40,7 @@ class Spec:
 
     Args:
         max_new_tokens: Longest generation, tokens.
-        budgets: Longest generation of single sets, tokens, where it is another.
+        budgets: Longest generation of single sets, (name, tokens), where it is another.
         generate: Sets whose questions are answered by greedy decoding; "*" stands for all.
         distributions: Sets whose answer distributions are kept whole (for the distance to a control).
         rows: Most records per set of which the distribution is kept.
@@ -49,7 +49,7 @@ class Spec:
     """
 
     max_new_tokens: int = 48
-    budgets: Mapping[str, int] = field(default_factory=dict)
+    budgets: tuple[tuple[str, int], ...] = ()
     generate: tuple[str, ...] = ("*",)
     distributions: tuple[str, ...] = ("forget", "retain")
     rows: int = 300
@@ -288,8 +288,9 @@ def _excluded(model: Model, probes: Probes) -> dict[int, list[int]]:
 def _generate(model: Model, probes: Probes, spec: Spec) -> tuple[dict[str, list[str]], int]:
     if "generate" not in model.abilities:
         return {}, 0
+    budgets = dict(spec.budgets)
     asked: dict[str, list[tuple[str, int]]] = {
-        name: [(model.prompt_of(record), spec.budgets.get(name, spec.max_new_tokens)) for record in records]  # pyright: ignore[reportAttributeAccessIssue]
+        name: [(model.prompt_of(record), budgets.get(name, spec.max_new_tokens)) for record in records]  # pyright: ignore[reportAttributeAccessIssue]
         for name, records in probes.items()
         if ("*" in spec.generate or name in spec.generate)
         and all("question" in record or "raw_prompt" in record for record in records)
