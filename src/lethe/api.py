@@ -182,7 +182,8 @@ def bench(
     """Compare methods on a benchmark, with controls, floors, attacks and intervals.
 
     Args:
-        name: Benchmark, see `lethe list benchmarks`.
+        name: Benchmark, see `lethe list benchmarks`; or several, separated by commas, each with its default split and
+            options.
         out: Folder for results.json, report.html, report.md, and everything made on the way.
         source: tiny (embedded world), hub, or a path with the official data.
         split: Split of the benchmark.
@@ -199,19 +200,27 @@ def bench(
     Raises:
         InputError: If a name or option does not exist or does not fit.
     """
+    names = [part.strip() for part in name.split(",")]
     own, of_methods = divide(options or {})
     given = {"source": source, "split": split, "model": model, "control": tuple(control) or None, **own}
+    given = {key: value for key, value in given.items() if value is not None}
+    if len(names) > 1 and (stray := sorted(set(given) - {"source"})):
+        raise InputError(f"{stray[0]} belongs to one benchmark, and {len(names)} are named; run them one by one.")
+    found, costs = [], {}
     with Pool(workers) as pool:
-        plan = make_plan(name, {k: v for k, v in given.items() if v is not None}, Path(out) / name, controls, attacks)
-        result, costs = run_plan(plan, cells_of(plan.task(), methods, seeds, of_methods), pool)
+        plans = [make_plan(one, given, Path(out) / one, controls, attacks) for one in names]
+        runs = [(plan, cells_of(plan.task(), methods, seeds, of_methods)) for plan in plans]  # refused before any work
+        for plan, cells in runs:
+            result, cost = run_plan(plan, cells, pool)
+            found.append(result)
+            costs |= cost
     results = Results(
-        title=f"{name} ({source})",
-        command=f"lethe bench {name}",
-        benchmarks=(result,),
+        title=f"{', '.join(names)} ({source})",
+        command=f"lethe bench {','.join(names)}",
+        benchmarks=tuple(found),
         environment=environment(),
-        config={"benchmark": name, **{k: v for k, v in given.items() if v is not None}, "seeds": seeds,
-                "controls": controls, "attacks": attacks},
-    )  # fmt: skip
+        config={"benchmark": ",".join(names), **given, "seeds": seeds, "controls": controls, "attacks": attacks},
+    )
     _write(results, costs, out)
     return results
 

@@ -133,7 +133,9 @@ def audit(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark, see `lethe list benchmarks`; or headlines: papers' claims.")],
+    name: Annotated[
+        str, typer.Argument(help="Benchmark (or several: a,b), see `lethe list benchmarks`; or headlines.")
+    ],
     only: Annotated[list[str] | None, typer.Option(help="Headline, see `lethe list headlines`; repeatable.")] = None,
     source: Annotated[str | None, typer.Option(help="tiny, hub, or a path with the official data.")] = None,
     split: Annotated[str | None, typer.Option(help="Split, e.g. forget10.")] = None,

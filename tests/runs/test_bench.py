@@ -12,6 +12,8 @@ import pytest
 from rich.console import Console
 from tests.runs.conftest import Desk
 
+from lethe import api
+from lethe.errors import InputError
 from lethe.models import load
 from lethe.registry import find, settle
 from lethe.report import terminal_table, write_overview, write_report
@@ -165,3 +167,16 @@ def test_out_may_not_be_the_model(desk: Desk, lethe: Command):
     code, _, err = lethe("unlearn", "--model", desk.target, *desk.sets(), "--method", "npo", "--out", desk.target)
     assert code == 2
     assert "is the model itself" in err
+
+
+def test_several_benchmarks_stand_in_one_report(tmp_path: Path):
+    found = api.bench("digits,faces", methods=["finetune:epochs=1"], controls=1, attacks=False, out=tmp_path, workers=1)
+    assert [one.name for one in found.benchmarks] == ["digits", "faces"]
+    assert all(len(one.of_role("method")) == 1 for one in found.benchmarks)
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_an_option_of_one_benchmark_is_not_guessed_for_several(tmp_path: Path):
+    with pytest.raises(InputError, match="split belongs to one benchmark, and 2 are named"):
+        api.bench("digits,faces", split="retain", out=tmp_path / "never")
+    assert not (tmp_path / "never").exists()
