@@ -115,8 +115,8 @@ def test_the_fisher_of_single_records_is_their_squared_gradients():
     assert all(p.requires_grad and p.grad is None for p in model.module.parameters())
 
 
-@pytest.mark.parametrize("options", [{}, {"fisher": "example"}, {"svd": "randomised"}, {"rank": 300, "alpha": 600.0}])
-@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+@pytest.mark.parametrize("options", [{}, {"fisher": "example"}, {"svd": "randomised"}, {"rank": 3, "alpha": 600.0}])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2"])
 def test_before_the_first_step_nothing_has_changed(architecture: str, options: Any):
     model, request = tiny.language(architecture), tiny.request("language")
     before = logits(model)
@@ -151,14 +151,57 @@ def test_targets_are_named_and_never_share_their_weight():
     assert not names
     with pytest.raises(InputError, match="lm_head shares its weight with another layer"):
         where.fila(tiny.language("qwen2"), request, targets=("lm_head",))
-    with pytest.raises(InputError, match=r"is called 'up_porj', did you mean 'up_proj'\?; there are down_proj"):
+    with pytest.raises(InputError, match=r"^where=fila: .* is called 'up_porj', did you mean 'up_proj'\?$"):
         where.fila(tiny.language(), request, targets=("up_porj",))
+    with pytest.raises(InputError, match=r"is called 'attn.c_atn', did you mean 'attn.c_attn'\?$"):
+        where.fila(tiny.language("gpt2"), request, targets=("attn.c_atn",))
     with pytest.raises(InputError, match="where=fila: rank is 0"):
         where.fila(tiny.language(), request, rank=0)
     with pytest.raises(InputError, match="retain set, which is empty"):
         where.fila(tiny.language(), replace(request, retain=()))
     with pytest.raises(InputError, match="LightGCN has no linear or convolution layer"):
         where.fila(tiny.recommender(), tiny.request("recommender"))
+
+
+def test_a_rank_that_a_matrix_cannot_have_is_refused_with_the_largest():
+    """Half the adapter would start on nothing."""
+    request = tiny.request("language")
+    told = r"rank is 9, but \S+\.0\.self_attn\.k_proj is a matrix of 8 x 16, whose rank is at most 8; give a rank"
+    with pytest.raises(InputError, match=f"^where=fila: {told}"):
+        where.fila(tiny.language(), request, rank=9)
+    assert where.fila(tiny.language(), request, rank=16, targets=("up_proj",)).parameters
+    with pytest.raises(InputError, match=r"rank is 17, but transformer\.h\.0\.attn\.c_attn is a matrix of 48 x 16"):
+        where.fila(tiny.language("gpt2"), request, rank=17)
+    with pytest.raises(InputError, match=r"rank is 5, but \S+ is a matrix of 4 x 9, whose rank is at most 4"):
+        where.fila(tiny.image_classifier(), tiny.request("classifier"), rank=5)
+
+
+def test_transposed_layers_start_on_the_same_directions(tmp_path: Path):
+    """GPT-2 keeps W'; what a linear layer with W would be split into, its Conv1D is split into as well."""
+    model, request = tiny.language("gpt2"), tiny.request("language")
+    name = "transformer.h.1.mlp.c_fc"
+    matrix = model.module.get_parameter(f"{name}.weight").detach().clone().T  # (d_out, d_in)
+    weights = {"w": model.module.get_parameter(f"{name}.weight")}
+    fishers = [empirical_fisher(model, weights, records, 1)["w"] for records in (request.forget, request.retain[:4])]
+    draw = replace(request, retain=request.retain[:4])
+    importance = row_weights(relative({"w": fishers[0]}, {"w": fishers[1]})["w"].T)
+    selection = where.fila(model, draw, rank=2, alpha=4.0, fisher="example")
+    layer: Any = model.module.get_submodule(f"base_model.model.{name}")
+    found = 2 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    close(found.double(), product(matrix, importance, 2), 1e-5)
+    assert matrix.shape == (32, 16) and found.norm() > 0.1
+
+    with torch.no_grad():  # what training would do
+        for parameter in selection.parameters.values():
+            parameter.mul_(1.5)
+    trained = logits(model)
+    selection.finish()
+    torch.testing.assert_close(logits(model), trained, rtol=1e-4, atol=1e-4)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(model.save(tmp_path / "merged")).eval()
+    batch = model.collate(model.encode(tiny.QUESTIONS), range(len(tiny.QUESTIONS)))
+    with torch.no_grad():
+        assert torch.equal(loaded(**batch.inputs, use_cache=False).logits[:, :-1], logits_of(model, batch))
+    assert {type(m).__name__ for m in loaded.modules()} == {type(m).__name__ for m in tiny.causal("gpt2").modules()}
 
 
 class Stop(Exception):

@@ -32,7 +32,7 @@ def lora(
         InputError: If the rank is below 1, a target does not exist or shares its weight, or the model has no module
             that can be adapted.
     """
-    return adapted(model, _targets(model.module, targets), rank, alpha, request.seed, "where=lora")
+    return adapted(model, aimed(model.module, targets, "where=lora"), rank, alpha, request.seed, "where=lora")
 
 
 def adapted(model: Model, names: Sequence[str], rank: int, alpha: float, seed: int, who: str) -> Selection:
@@ -65,32 +65,44 @@ def adapted(model: Model, names: Sequence[str], rank: int, alpha: float, seed: i
     return Selection({n: p for n, p in wrapped.named_parameters() if p.requires_grad}, finish=finish)
 
 
-def _targets(module: nn.Module, wanted: tuple[str, ...]) -> list[str]:
+def aimed(module: nn.Module, wanted: Sequence[str], who: str, *, matrices: bool = False) -> list[str]:
+    """The modules to adapt: those whose names end in what is wanted, or else every layer with a weight of its own.
+
+    Args:
+        module: The network.
+        wanted: Ends of names; empty for every linear and convolution layer but the output head (every embedding where
+            there is no such layer).
+        who: Who asks, for messages.
+        matrices: Take only what is one matrix: no embedding, no grouped convolution.
+
+    Raises:
+        InputError: If a wanted name does not exist (with the nearest) or shares its weight, or nothing is left.
+    """
     from transformers.pytorch_utils import Conv1D
 
     head = getattr(module, "get_output_embeddings", lambda: None)()
     holders = Counter(id(parameter) for _, parameter in module.named_parameters(remove_duplicate=False))
-    kinds = ((nn.Linear, nn.Conv2d, Conv1D), (nn.Embedding,))
+    kinds: list[tuple[type, ...]] = [(nn.Linear, nn.Conv2d, Conv1D), (nn.Embedding,)][: 1 if matrices else 2]
     able: dict[str, Any] = {name: m for name, m in module.named_modules() if isinstance(m, sum(kinds, ()))}
+    able = {name: m for name, m in able.items() if not matrices or getattr(m, "groups", 1) == 1}
     chosen: list[str] = []
     for end in wanted:
         matching = [name for name in able if f".{name}".endswith(f".{end}")]
         if not matching:
             ends = ", ".join(sorted({name.rpartition(".")[2] for name in able}))
             known = nearest(end, able) or f"; there are {ends or 'none'}."
-            raise InputError(f"where=lora: no layer that takes an adapter is called {end!r}{known}")
+            raise InputError(f"{who}: no layer that takes an adapter is called {end!r}{known}")
         if tied := [name for name in matching if holders[id(able[name].weight)] > 1]:
             raise InputError(
-                f"where=lora: {tied[0]} shares its weight with another layer, which would not see the adapter; "
+                f"{who}: {tied[0]} shares its weight with another layer, which would not see the adapter; "
                 "aim at others."
             )
         chosen += matching
     if chosen:
-        return chosen
+        return list(dict.fromkeys(chosen))
     free = {name: m for name, m in able.items() if m is not head and holders[id(m.weight)] == 1}
     for kind in kinds:
         if found := [name for name, m in free.items() if isinstance(m, kind)]:
             return found
-    raise InputError(
-        f"where=lora: {type(module).__name__} has no linear, convolution or embedding layer of its own to adapt."
-    )
+    layers = "linear or convolution" if matrices else "linear, convolution or embedding"
+    raise InputError(f"{who}: {type(module).__name__} has no {layers} layer of its own to adapt.")

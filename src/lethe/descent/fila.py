@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lethe.data.order import mix
-from lethe.descent.adapters import adapted
+from lethe.descent.adapters import adapted, aimed
 from lethe.errors import InputError
 from lethe.models.base import Batch, Model
-from lethe.registry import did_you_mean
 from lethe.request import Record, Request
 from lethe.train import Selection
 
@@ -48,14 +47,16 @@ def fila(
             of thousands of rows).
 
     Raises:
-        InputError: If there are no retain records, a target does not exist or shares its weight, or rank is below 1.
+        InputError: If there are no retain records, a target does not exist or shares its weight, or rank is below 1 or
+            above a dimension of a matrix.
     """
     if not request.retain:
         raise InputError("where=fila compares with the retain set, which is empty; give retain records or use lora.")
     if rank < 1:
         raise InputError(f"where=fila: rank is {rank}; it must be at least 1.")
-    names = _targets(model.module, targets)
+    names = aimed(model.module, targets, "where=fila", matrices=True)
     layers: dict[str, Any] = {name: model.module.get_submodule(name) for name in names}
+    _check_rank(rank, layers)
     weights = {name: layer.weight for name, layer in layers.items()}
     size = BATCH if fisher == "batch" else 1
     paired = _paired(request)
@@ -69,7 +70,7 @@ def fila(
         for number, name in enumerate(names):
             torch.manual_seed(mix(request.seed, 23, number))  # the randomised decomposition draws from the global state
             layer: Any = model.module.get_submodule(f"base_model.model.{name}")
-            _initialise(layer, row_weights(importance[name]), scaling, svd)
+            _initialise(layer, row_weights(_upright(layers[name], importance[name])), scaling, svd)
     return selection
 
 
@@ -143,7 +144,8 @@ def factors(
 
 
 def _initialise(layer: Any, rows: Tensor, scaling: float, svd: Literal["exact", "randomised"]) -> None:
-    weight, down, up = layer.base_layer.weight, layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    weight = _upright(layer.base_layer, layer.base_layer.weight)
+    down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     a, b = factors(weight, rows, down.shape[0], scaling, svd)
     # Directions that the forget set does not weigh stay as plain LoRA starts them: with zeros on both sides no gradient
     # would ever reach them.
@@ -153,32 +155,22 @@ def _initialise(layer: Any, rows: Tensor, scaling: float, svd: Literal["exact", 
     weight -= scaling * (up.flatten(1) @ down.flatten(1)).view_as(weight)
 
 
-def _targets(module: nn.Module, wanted: tuple[str, ...]) -> list[str]:
-    head = getattr(module, "get_output_embeddings", lambda: None)()
-    holders: dict[int, int] = {}
-    for _, parameter in module.named_parameters(remove_duplicate=False):
-        holders[id(parameter)] = holders.get(id(parameter), 0) + 1
-    able: dict[str, Any] = {n: m for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
-    for end in wanted:
-        matching = [name for name in able if f".{name}".endswith(f".{end}")]
-        if not matching:
-            ends = sorted({name.rpartition(".")[2] for name in able})
-            raise InputError(
-                f"where=fila: no linear or convolution layer is called {end!r}{did_you_mean(end, ends)}; "
-                f"there are {', '.join(ends) or 'none'}."
-            )
-        if tied := [name for name in matching if holders[id(able[name].weight)] > 1]:
-            raise InputError(f"where=fila: {tied[0]} shares its weight with another layer and cannot be split.")
-    chosen = [
-        name
-        for name, layer in able.items()
-        if (any(f".{name}".endswith(f".{end}") for end in wanted) if wanted else layer is not head)
-        and holders[id(layer.weight)] == 1
-        and getattr(layer, "groups", 1) == 1
-    ]
-    if not chosen:
-        raise InputError(f"where=fila: {type(module).__name__} has no linear or convolution layer to adapt; use lora.")
-    return chosen
+def _upright(layer: nn.Module, weight: Tensor) -> Tensor:
+    """A view of the weight with its outputs along the first axis; GPT-2's Conv1D keeps them along the second."""
+    from transformers.pytorch_utils import Conv1D
+
+    return weight.T if isinstance(layer, Conv1D) else weight
+
+
+def _check_rank(rank: int, layers: Mapping[str, Any]) -> None:
+    """Refuse a rank that a matrix cannot have: the further directions would have nothing to start on."""
+    shapes = {name: tuple(_upright(layer, layer.weight).flatten(1).shape) for name, layer in layers.items()}
+    name = min(shapes, key=lambda name: min(shapes[name]))
+    if rank > min(shapes[name]):
+        raise InputError(
+            f"where=fila: rank is {rank}, but {name} is a matrix of {' x '.join(map(str, shapes[name]))}, whose rank "
+            f"is at most {min(shapes[name])}; give a rank up to that, or larger layers as targets."
+        )
 
 
 def _paired(request: Request) -> list[Record]:
