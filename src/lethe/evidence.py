@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ class Evidence:
     generations: dict[str, list[str]]
     distributions: dict[int, np.ndarray] = field(default_factory=dict)  # text number -> (n, V) log-probabilities
     passes: dict[str, int] = field(default_factory=dict)
+    key: str = ""  # of model, probes and specification together: the name under which it is cached
 
     def sets(self) -> list[str]:
         """Names of the probe sets."""
@@ -175,8 +176,8 @@ def observe(
     key = hashlib.sha256(f"{model.behaviour()}{fingerprint}{json.dumps(asdict(spec))}".encode()).hexdigest()[:32]
     stored = Path(cache) / key if cache is not None else None
     if stored is not None and (known := _stored(stored)) is not None:
-        return known
-    evidence = _look(model, probes, fingerprint, spec, batch_size)
+        return replace(known, key=key)
+    evidence = replace(_look(model, probes, fingerprint, spec, batch_size), key=key)
     if stored is not None:
         evidence.save(stored)
     return evidence

@@ -137,6 +137,7 @@ def base_row(plan: Plan, role: str, number: int) -> Made:
         changed=0,
         scores=measure(plan.task().metrics, evidence, plan.apart(evidence)),
         answers=answers(evidence),
+        evidence=evidence.key,
     )
     return Made(row, None, _retain_loss(evidence))
 
@@ -180,6 +181,7 @@ def _method_row(plan: Plan, cell: Cell) -> Made:
         scores=measure(task.metrics, evidence, plan.apart(evidence)),
         recoveries=tuple(_recover(plan, cell, model, call) for call in plan.attack_calls()),
         answers=answers(evidence),
+        evidence=evidence.key,
         trained=manifest.get("trained_parameters"),
         card={**_card(cell.method), **_marks(model, manifest)},
     )

@@ -36,6 +36,7 @@ class Row:
     answers: tuple[str, ...] = ()  # what the model says to each forget question / label / rank, aligned with `items`
     card: dict[str, str] = field(default_factory=dict)  # intent, level, paper, summary of the method; preset, guard
     trained: int | None = None  # parameters that an optimiser moved; None where that is not known
+    evidence: str = ""  # key of what was observed of the model
     failure: str = ""  # why there is no model, in one line; such a row has no scores
 
     def score(self, name: str) -> Score | None:
