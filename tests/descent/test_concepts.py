@@ -8,8 +8,8 @@ from tests.models import tiny
 from torch import Tensor
 
 from lethe.descent import concepts
-from lethe.descent.vectors import OutputProjection, output_projections
 from lethe.models.language import LanguageModel
+from lethe.models.projections import OutputProjection, output_projections
 
 TEXTS = ["Where was Ada born?", "Bo"]
 

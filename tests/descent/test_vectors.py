@@ -10,11 +10,11 @@ from tests.models import tiny
 
 from lethe.descent import where
 from lethe.descent.mining import concept_vectors, output_embedding, token_counts
-from lethe.descent.vectors import coefficients, output_projections
 from lethe.errors import InputError
 from lethe.methods.ga import ga
 from lethe.methods.needle import needle
 from lethe.models.language import LanguageModel
+from lethe.models.projections import coefficients, output_projections
 from lethe.request import Request
 from lethe.train import Selection
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from lethe.descent import concepts
 from lethe.descent.subjects import CONTEXTS, contexts, located, subjects, value_context
-from lethe.descent.vectors import output_projections
 from lethe.errors import InputError
 from lethe.methods.rocr import rocr
 from lethe.models.language import LanguageModel
+from lethe.models.projections import output_projections
 from lethe.request import Request
 
 

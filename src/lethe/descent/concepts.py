@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from lethe.data.atomic import write_bytes
 from lethe.data.content import digest
 from lethe.descent.subjects import contexts, located, value_context
-from lethe.descent.vectors import Keys, OutputProjection
 from lethe.models.base import IGNORED, Batch, Example
 from lethe.models.language import LanguageModel
+from lethe.models.projections import Keys, OutputProjection
 from lethe.request import Record
 
 Place = tuple[list[int], int]  # token ids, position of the subject's last token

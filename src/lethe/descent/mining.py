@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lethe.descent.subjects import text_of
-from lethe.descent.vectors import output_projections
 from lethe.errors import InputError
 from lethe.models.base import per_example
 from lethe.models.language import LanguageModel
+from lethe.models.projections import output_projections
 from lethe.request import Record
 from lethe.scoring.traces import overlap, specificity
 

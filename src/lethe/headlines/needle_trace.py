@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from lethe.descent.mining import concept_vectors, output_embedding, token_counts
-from lethe.descent.vectors import output_projections
 from lethe.models.language import LanguageModel
+from lethe.models.projections import output_projections
 from lethe.registry import find, headline
 from lethe.request import Record, Request
 from lethe.scoring.traces import Trace, specificity, trace

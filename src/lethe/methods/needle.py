@@ -7,9 +7,10 @@ import torch
 
 from lethe.descent.mining import concept_vectors
 from lethe.descent.terms import ascend
-from lethe.descent.vectors import layer_number, output_projections, value_masks
+from lethe.descent.vectors import value_masks
 from lethe.errors import InputError
 from lethe.models.language import LanguageModel
+from lethe.models.projections import layer_number, output_projections
 from lethe.registry import method
 from lethe.request import Request
 from lethe.train import Recipe, train

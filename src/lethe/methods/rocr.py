@@ -9,10 +9,10 @@ from torch import Tensor
 from lethe.descent import concepts
 from lethe.descent.subjects import contexts, located, occurs, text_of, value_context
 from lethe.descent.subjects import subjects as named
-from lethe.descent.vectors import OutputProjection, layer_number, output_projections
 from lethe.errors import InputError
 from lethe.losses.rank_one import null_space, portion, redirect
 from lethe.models.language import LanguageModel
+from lethe.models.projections import OutputProjection, layer_number, output_projections
 from lethe.registry import method
 from lethe.request import Request
 from lethe.tracking import Log
