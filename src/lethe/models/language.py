@@ -243,12 +243,14 @@ class LanguageModel(Model):
         batch_size: int = 64,
         temperature: float = 0.0,
         seed: int = 0,
+        top_p: float = 1.0,
     ) -> list[str]:
         """Continuations, decoded without special tokens; prompts of similar length share a batch.
 
-        Greedy at temperature 0; above it, drawn from the softmax of all logits over the temperature, by this seed and
-        no other state. What the folder's generation_config asks for (suppressed tokens, penalties, sampling) is left
-        aside: it can make a model look forgetful that still knows.
+        Greedy at temperature 0; above it, drawn from the softmax of all logits over the temperature, or of the most
+        likely tokens that hold `top_p` of it together, by this seed and no other state. What the folder's
+        generation_config asks for (suppressed tokens, penalties, sampling) is left aside: it can make a model look
+        forgetful that still knows.
         """
         from transformers import GenerationConfig
 
@@ -256,7 +258,7 @@ class LanguageModel(Model):
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         texts = [""] * len(prompts)
         module: Any = self.module
-        drawn: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        drawn: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": top_p}
         chosen = drawn if temperature > 0 else {"do_sample": False}
         config = GenerationConfig(
             max_new_tokens=max_new_tokens, num_beams=1, pad_token_id=self.pad, eos_token_id=self.eos, **chosen
