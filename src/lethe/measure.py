@@ -10,15 +10,18 @@ from lethe.registry import bind, find, parse_call
 from lethe.score import Score
 
 
-def measure(calls: Iterable[str], evidence: Evidence, controls: Sequence[Evidence] = ()) -> tuple[Score, ...]:
+def measure(
+    calls: Iterable[str], evidence: Evidence, controls: Sequence[Evidence] = (), original: Evidence | None = None
+) -> tuple[Score, ...]:
     """Every metric that can be measured, once; those that compare with a control are left out where there is none.
 
     Args:
         calls: Metric calls such as `truth_ratio:set=forget,variant=geometric`.
         evidence: What was observed of the model.
         controls: Evidence of models trained without the forget set, for metrics that compare.
+        original: Evidence of the model before unlearning, for metrics that say what has changed.
     """
-    return tuple(compute(call, evidence, controls) for call in measurable(calls, bool(controls)))
+    return tuple(compute(call, evidence, controls, original) for call in measurable(calls, bool(controls)))
 
 
 def measurable(calls: Iterable[str], control: bool) -> list[str]:
@@ -26,7 +29,9 @@ def measurable(calls: Iterable[str], control: bool) -> list[str]:
     return [call for call in calls if control or "control" not in find("metric", parse_call(call)[0]).requires]
 
 
-def compute(call: str, evidence: Evidence, controls: Sequence[Evidence] = ()) -> Score:
+def compute(
+    call: str, evidence: Evidence, controls: Sequence[Evidence] = (), original: Evidence | None = None
+) -> Score:
     """One metric call.
 
     Raises:
@@ -40,4 +45,5 @@ def compute(call: str, evidence: Evidence, controls: Sequence[Evidence] = ()) ->
     wanted = options.get("set", card.options()["set"].default)
     if wanted != "utility" and wanted not in evidence.index:
         raise InputError(f"{call} reads the set {wanted!r}; observed were {', '.join(evidence.sets())}.")
-    return card.function(evidence, controls, **options)
+    beside = (controls, original) if "original" in card.requires else (controls,)
+    return card.function(evidence, *beside, **options)

@@ -72,7 +72,7 @@ def asks_for_what_there_is(card: Card) -> None:
     """Families, abilities, parts of a request (or a control) are those that exist; a paper is an arXiv number."""
     assert set(card.families) <= set(KNOWN)
     assert card.needs <= ABILITIES
-    assert card.requires <= ({"control"} if card.kind == "metric" else set(SETS))
+    assert card.requires <= ({"control", "original"} if card.kind == "metric" else set(SETS))
     assert re.fullmatch(r"(\d{4}\.\d{4,5})?", card.paper)
 
 

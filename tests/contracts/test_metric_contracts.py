@@ -54,7 +54,8 @@ def probes(family: str) -> dict[str, list[Record]]:
 def with_wrong_answers(record: Record, every: Sequence[Record]) -> Record:
     field = record["id"].partition("-")[2]
     others = {other["answer"]: None for other in every if other["id"].endswith(f"-{field}")}
-    return {**record, "perturbed_answer": [answer for answer in others if answer != record["answer"]][:3]}
+    wrong = [answer for answer in others if answer != record["answer"]][:3]
+    return {**record, "perturbed_answer": wrong, "kind": field}
 
 
 def unseen(records: Sequence[Record], known: set[tuple[int, int]]) -> list[Record]:
@@ -84,7 +85,9 @@ def accepted(card: Card, family: str) -> list[tuple[dict[str, Any], Score]]:
 
 
 def score(card: Card, evidence: Evidence, controls: Sequence[Evidence] = (), **options: Any) -> Score:
-    return card.function(evidence, controls, **bind(card.function, options))
+    """What has changed since the original is said of the target, the original here."""
+    beside = (controls, seen(evidence.family)[0]) if "original" in card.requires else (controls,)
+    return card.function(evidence, *beside, **bind(card.function, options))
 
 
 def on_forget(card: Card) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from lethe.models.base import Model
 from lethe.registry import find
 from lethe.runs.results import Cost, Role, Row, load_row
 from lethe.runs.unlearn import carry_out, changed_weights, options_in_force
+from lethe.score import Score
 from lethe.task import Task
 
 
@@ -62,6 +63,10 @@ class Plan:
     def apart(self, evidence: Evidence) -> list[Evidence]:
         """The controls that are other models than the observed one: none is compared with itself."""
         return [control for control in self.control_evidence() if control.model != evidence.model]
+
+    def scores(self, evidence: Evidence) -> tuple[Score, ...]:
+        """The task's metrics, read against the controls and, where they say what has changed, the target."""
+        return measure(self.task().metrics, evidence, self.apart(evidence), _original_evidence(self))
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,14 @@ def _control_evidence(plan: Plan) -> list[Evidence]:
     return [plan.evidence(plan.side("control", number)) for number in range(1, plan.controls + 1)]
 
 
+@lru_cache(maxsize=4)
+def _original_evidence(plan: Plan) -> Evidence:
+    return plan.evidence(plan.side("target", 0))
+
+
 def forget_caches() -> None:
     """What a process keeps of tasks and models: records and folders may have changed since."""
-    for cached in (_task, _side, _control_evidence):
+    for cached in (_task, _side, _control_evidence, _original_evidence):
         cached.cache_clear()
 
 
@@ -135,7 +145,7 @@ def base_row(plan: Plan, role: str, number: int) -> Made:
         options={},
         model=evidence.model,
         changed=0,
-        scores=measure(plan.task().metrics, evidence, plan.apart(evidence)),
+        scores=plan.scores(evidence),
         answers=answers(evidence),
         evidence=evidence.key,
     )
@@ -178,7 +188,7 @@ def _method_row(plan: Plan, cell: Cell) -> Made:
         options=manifest["options"],
         model=evidence.model,
         changed=changed_weights(plan.side("target", 0), model)[0],
-        scores=measure(task.metrics, evidence, plan.apart(evidence)),
+        scores=plan.scores(evidence),
         recoveries=tuple(_recover(plan, cell, model, call) for call in plan.attack_calls()),
         answers=answers(evidence),
         evidence=evidence.key,
