@@ -1,5 +1,6 @@
 """Anchored terms: translation, alignment, and what is found where no dictionary is given."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,39 @@ def test_a_term_that_occurs_nowhere_is_refused():
         check_occur({"Zorvaks": "John"}, [TEXT])
 
 
+def test_the_nearest_name_that_occurs_is_told_whatever_its_case_and_length():
+    text = "The wizard Albus Zorvax left Quillheim. Zorvax slept, and Mira Ondel rose, Bram Teal and Cora Lind too."
+    for wrong, near in (("albus zorvaks", "Albus Zorvax"), ("QUILHEIM", "Quillheim"), ("Wizzard", "wizard")):
+        with pytest.raises(
+            InputError, match=f"'{wrong}' does not occur in the forget texts, did you mean '{near}'\\?$"
+        ):
+            check_occur({wrong: "John"}, [text])
+    listed = r"'Xyz' does not occur .*; write it as the text does, where the nearest names are '(.*)' and others\.$"
+    with pytest.raises(InputError, match=listed) as caught:
+        check_occur({"Xyz": "John"}, [text])
+    assert len(re.findall(r"'[A-Z]", str(caught.value))) == 1 + 5  # itself, and five
+    with pytest.raises(InputError, match=r"forget texts, in which no word has a capital letter; write it as"):
+        check_occur({"Xyz": "John"}, ["he slept."])
+
+
+def test_what_cannot_be_read_is_told_in_words(tmp_path: Path):
+    """No number of the operating system, no path twice: what is wrong, where, and what to give."""
+    path = tmp_path / "anchors.json"
+    (tmp_path / "folder").mkdir()
+    for place, content, why in (
+        (tmp_path / "none.json", None, "there is no such file"),
+        (tmp_path / "folder", None, "it is a folder"),
+        (path, b'{"Zorvax": ', "it is not JSON at line 1, column 12"),
+        (path, b'{"Zorvax": "J\xe9"}', "it is not UTF-8 at byte 13"),
+    ):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(InputError) as told:
+            read_anchors(place)
+        wanted = 'give a JSON file {"term": "generic counterpart"}, or auto to have names found.'
+        assert str(told.value) == f"{place}: anchored terms cannot be read from it ({why}); {wanted}"
+
+
 def test_a_dictionary_is_a_json_object_of_texts(tmp_path: Path):
     path = tmp_path / "anchors.json"
     path.write_text('{"Zorvax": "John"}')
@@ -77,7 +111,7 @@ def test_a_dictionary_is_a_json_object_of_texts(tmp_path: Path):
     path.write_text("[1]")
     with pytest.raises(InputError, match="no dictionary of anchored terms"):
         read_anchors(path)
-    with pytest.raises(InputError, match="holds no readable JSON"):
+    with pytest.raises(InputError, match="there is no such file"):
         read_anchors(tmp_path / "none.json")
     with pytest.raises(InputError, match="'Zorvax' has the counterpart 3"):
         check_anchors({"Zorvax": 3}, "here")

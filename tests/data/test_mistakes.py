@@ -104,7 +104,7 @@ def test_every_mistake_is_one_sentence(
         ("nowhere/a.jsonl", {}, r"nowhere/a\.jsonl: does not exist; check the path"),
         ("no such thing", {}, "does not exist"),
         ("/nonexistent/place", {}, "does not exist"),
-        ("x" * 5000, {}, r"cannot be read \(File name too long\)"),
+        ("x" * 5000, {}, r"cannot be read \(file name too long\)"),
         ("a\0b", {}, "does not exist"),
         ("tiny:nowhere:forget", {}, "nowhere"),
         ("tiny:authors", {}, r"names a whole world; write tiny:authors:SPLIT"),

@@ -129,7 +129,7 @@ def test_mistakes_are_told(tmp_path: Path):
     model, request = language(), Request([RECORD], [KEPT], allow_overlap=True)
     with pytest.raises(InputError, match=r"'Zorvaks' does not occur in the forget texts, did you mean 'Zorvax'\?"):
         whp(model, request, anchors={"Zorvaks": "John"})
-    with pytest.raises(InputError, match="holds no readable JSON"):
+    with pytest.raises(InputError, match="there is no such file"):
         whp(model, request, anchors=str(tmp_path / "missing.json"))
     with pytest.raises(InputError, match="leave no label to learn"):
         whp(model, Request([{"id": "z", "text": "Zorvax"}], [KEPT]), anchors={"Zorvax": "John"})

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lethe.errors import InputError
-from lethe.registry import did_you_mean
+from lethe.data.names import nearest_name
+from lethe.errors import InputError, cause
 
 # Counterparts of terms that were found, not given: common names of their kind, in this order.
 GENERIC = {
@@ -108,7 +108,10 @@ def read_anchors(path: str | Path) -> dict[str, str]:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: holds no readable JSON ({error}); give an object of terms.") from error
+        raise InputError(
+            f"{path}: anchored terms cannot be read from it ({cause(error)}); give a JSON file "
+            '{"term": "generic counterpart"}, or auto to have names found.'
+        ) from error
     return check_anchors(data, str(path))
 
 
@@ -130,15 +133,13 @@ def check_occur(anchors: Mapping[str, str], texts: Iterable[str]) -> None:
     """Refuse a term that stands nowhere: misspelt, it would leave the true name in every text.
 
     Raises:
-        InputError: Naming the term, and the nearest word of the texts.
+        InputError: Naming the term, and the nearest name or word of the texts.
     """
     joint = "\n".join(texts)
     present = {one.term for term, new in anchors.items() for one in translate(joint, {term: new}).occurrences}
     if missing := [term for term in anchors if term not in present]:
-        near = did_you_mean(missing[0], set(re.findall(r"\w+", joint)))
         raise InputError(
-            f"The anchored term {missing[0]!r} does not occur in the forget texts{near or ''}; "
-            "correct it or take it out."
+            f"The anchored term {missing[0]!r} does not occur in the forget texts{nearest_name(missing[0], joint)}"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -81,7 +81,7 @@ def _bytes_of(source: str | Path, folders: Sequence[Path]) -> bytes:
         if len(found) == 1:
             return found[0].read_bytes()
     except (OSError, ValueError) as error:  # ValueError: no path at all, as with a null byte
-        raise InputError(f"{source}: cannot be read ({error}); check the path") from error
+        raise InputError(f"{source}: cannot be read ({cause(error)}); check the path") from error
     if found:
         raise InputError(f"{source}: stands in {found[0].parent} and {found[1].parent}; write the folder into the path")
     raise InputError(f"{source}: there is no such file; check the path")

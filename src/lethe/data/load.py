@@ -15,7 +15,7 @@ import numpy as np
 
 from lethe.data import check, images, parse
 from lethe.data.schema import Alias, nearest, schema_of
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 
 _NAMED = re.compile(r"(?P<base>[^:@]+)(:(?P<config>[^:@]+))?(@(?P<split>[^:@]+))?")
 _SHARD = re.compile(r"-(?P<index>\d{5})-of-(?P<count>\d{5})$")
@@ -79,7 +79,7 @@ def load_records(
         table = _open(source, config, split, format, seed)
     except OSError as error:
         place = error.filename or source
-        raise InputError(f"{place}: cannot be read ({error.strerror}); check the path and its permissions.") from error
+        raise InputError(f"{place}: cannot be read ({cause(error)}); check the path and its permissions.") from error
     rows = [
         (number, check.rename(row, schema, f"{table.where}, row {number}", cells=table.cells))
         for number, row in enumerate(table.rows, 1)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lethe.data.parse import parse
 from lethe.data.schema import nearest
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 
 Array = npt.NDArray[np.float64]
 
@@ -272,7 +272,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions.") from error
+        raise InputError(f"{path}: cannot be read ({cause(error)}); check the path and its permissions.") from error
 
 
 def _saved_arrays(place: Path) -> dict[str, npt.NDArray[Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 
 LINES = (
     "I do not know.",
@@ -71,8 +71,9 @@ def read_refusals(source: str | Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise InputError(f"{path}: could not be read as refusals ({why}); give a text file, one per line.") from error
+        raise InputError(
+            f"{path}: could not be read as refusals ({cause(error)}); give a text file, one per line."
+        ) from error
     cells = [line.strip() for line in text.splitlines()]
     if path.suffix == ".csv":
         cells = [row[0].strip() for row in csv.reader(text.splitlines()) if row]

@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lethe.data.names import names_in, nearest_name
 from lethe.errors import InputError
 from lethe.models.language import LanguageModel
-from lethe.registry import did_you_mean
 from lethe.request import Record
 
 NAMED_IN = ("subject", "name", "entity")  # fields of a record that may hold the name itself
-NAME = re.compile(r"(?<![\w-])[A-Z][\w-]*(?: +[A-Z][\w-]*)*")
 # The six contexts of ROCR (arXiv 2506.07795); the first, with the name alone, is where the concept's value is read.
 CONTEXTS = (
     "{}",
@@ -62,24 +61,17 @@ def _subject(record: Mapping[str, Any], row: int, who: str) -> str:
         if field in record and field != "entity":  # an entity may be an identifier, these are names
             raise InputError(f"{where}, field {field!r}: {_absent(str(record[field]), text)}")
     asked, answered = str(record.get("question", "")), str(record.get("answer", ""))
-    shared = [name for name in _names(asked) if occurs(name, answered)]
+    shared = [name for name in names_in(asked) if occurs(name, answered)]
     if not shared:
         raise InputError(
             f"{where}: nothing tells whom it is about; give `subjects`, or the record a field 'subject' with the name "
-            f"as it stands in the text (there are {', '.join(_names(text)[:5]) or 'no capitalised names'})."
+            f"as it stands in the text (there are {', '.join(names_in(text)[:5]) or 'no capitalised names'})."
         )
     return max(shared, key=len)
 
 
-def _names(text: str) -> list[str]:
-    """Runs of capitalised words, and the runs without their first word (which may only begin a sentence)."""
-    found = NAME.findall(text)
-    return list(dict.fromkeys([*found, *(name.partition(" ")[2] for name in found if " " in name)]))
-
-
 def _absent(name: str, text: str) -> str:
-    near = did_you_mean(name, _names(text))
-    return f"the subject {name!r} does not occur in the text{near or '; write it as the text does'}"
+    return f"the subject {name!r} does not occur in the text{nearest_name(name, text)}"
 
 
 def contexts(model: LanguageModel, name: str) -> list[tuple[list[int], int]]:
@@ -105,7 +97,7 @@ def located(model: LanguageModel, text: str, name: str) -> tuple[list[int], int]
     """
     end = text.rfind(name) + len(name)
     if not name or name not in text:
-        raise InputError(f"{name!r} does not occur in {text!r}{did_you_mean(name, _names(text))}.")
+        raise InputError(f"{name!r} does not occur in {text!r}{nearest_name(name, text)}")
     if not model.tokenizer.is_fast:
         raise InputError("This model's tokenizer tells no offsets; load it in its fast form to locate a subject.")
     chat = bool(getattr(model.tokenizer, "chat_template", None))

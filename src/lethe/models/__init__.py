@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 from lethe.models.base import Model
 from lethe.registry import did_you_mean
 
@@ -61,7 +61,7 @@ def family_of(source: str | Path) -> str:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder} holds no readable config.json ({error}); a model folder has one.") from error
+        raise InputError(f"{folder} holds no readable config.json ({cause(error)}); a model folder has one.") from error
     if config.get("lethe_architecture") == "LightGCN":
         return "recommender"
     if "lethe_architecture" in config:

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lethe.data.atomic import write_json
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 
 FILE = "lethe_guard.json"
 HIDDEN = -1e4  # as good as minus infinity to a softmax, but finite, so that every measure of it is
@@ -73,7 +73,9 @@ def read(folder: str | Path) -> Guard | None:
             pairs=tuple((int(user), int(item)) for user, item in data["pairs"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); without it the model would answer what it must not.") from error
+        raise InputError(
+            f"{path} is damaged ({cause(error)}); without it the model would answer what it must not."
+        ) from error
 
 
 def words(text: str) -> list[str]:

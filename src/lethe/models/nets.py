@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lethe.data.atomic import folder as atomic_folder
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 from lethe.registry import did_you_mean
 
 INITIAL_STD = 0.1  # of a recommender's embeddings
@@ -153,7 +153,7 @@ def load(folder: str | Path) -> nn.Module:
         module = ARCHITECTURES[name](**config["arguments"])
         module.load_state_dict(load_file(path / "model.safetensors"))
     except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not a loadable model: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} is not a loadable model ({cause(error)}); get the folder again.") from error
     if isinstance(module, LightGCN):
         module.set_edges(module.edges)
     return module

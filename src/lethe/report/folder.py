@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lethe.data.atomic import write_text
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 from lethe.report.html import html
 from lethe.report.markdown import markdown
 from lethe.report.view import view
@@ -49,7 +49,7 @@ def load_folder(folder: str | Path) -> tuple[Results, dict[str, Cost]]:
     try:
         results = load_results(data)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: is not a complete results file ({error}); run the command again.") from error
+        raise InputError(f"{path}: is not a complete results file ({cause(error)}); run the command again.") from error
     expenses = Path(folder) / "cost.json"
     if not expenses.exists():
         return results, {}
@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; name the folder that a run wrote.") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: could not be read as JSON ({error}); run the command again.") from error
+        raise InputError(f"{path}: could not be read as JSON ({cause(error)}); run the command again.") from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds a {type(data).__name__}, not an object; run the command again.")
     return data

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 from lethe.registry import convert, did_you_mean
 
 EXAMPLES = {"--set": "beta=0.1", "--space": "lr=1e-5:1e-2:log"}
@@ -27,7 +27,7 @@ def read_config(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"{path} cannot be read ({cause(error)}); check the path.") from error
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

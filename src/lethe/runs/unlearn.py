@@ -13,7 +13,7 @@ from typing import Any
 from lethe.data.atomic import folder as atomic_folder
 from lethe.data.atomic import write_json
 from lethe.data.load import load_records
-from lethe.errors import InputError
+from lethe.errors import InputError, cause
 from lethe.models.base import Model
 from lethe.registry import Card, find, names, settle
 from lethe.request import Record, Request
@@ -203,7 +203,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         missing = {field.name for field in fields(Manifest) if field.default is MISSING} - set(manifest)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is damaged ({error}); restore it, or delete it to audit the weights alone."
+            f"{path} is damaged ({cause(error)}); restore it, or delete it to audit the weights alone."
         ) from error
     if missing:
         raise InputError(f"{path} lacks {', '.join(sorted(missing))}; restore it, or delete it to audit the weights.")
