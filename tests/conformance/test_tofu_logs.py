@@ -90,7 +90,7 @@ def test_a_folder_of_logs_is_scored_against_its_controls(tofu: Path):
     full, control = named(found["llama2-7b_full"]), named(found["llama2-7b_retain90"])
     assert full["forget_quality.ks_d@forget"].value > control["forget_quality.ks_d@forget"].value
     assert full["forget_quality.ks_d@forget"].n == full["truth_ratio.geometric@forget"].n == 40
-    assert full["forget_quality.ks_p@forget"].detail["floor"] == approx(1.86e-23, rel=5e-3)
+    assert full["forget_quality.ks_p.n40@forget"].detail["floor"] == approx(1.86e-23, rel=5e-3)
     assert len(full["forget_quality.ks_d@forget"].detail["null_d"]) == 1
     assert control["forget_quality.ks_d@forget"].detail["null_d"] == []  # read against the other control alone
     alone = rescore_tofu(tofu / "evallog_phi_full.json")
@@ -102,7 +102,7 @@ def test_forget_quality_of_a_log(tofu: Path):
     full, retain = (read(tofu, f"llama2-7b_{model}") for model in ("full", "retain90"))
     scores = named(score_answers(full, controls=[retain]))
     assert scores["forget_quality.ks_d@forget"].value == approx(0.396667, abs=5e-7)
-    assert scores["forget_quality.ks_p@forget"].value == approx(1.834e-21, rel=2.5e-3)
+    assert scores["forget_quality.ks_p.n300@forget"].value == approx(1.834e-21, rel=2.5e-3)
     assert scores["rouge.rougeL_recall.stem@forget"].detail["difference_to_the_texts"] < 1e-6
 
 

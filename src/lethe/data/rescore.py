@@ -28,7 +28,7 @@ def rescore_tofu(
     """Score every recorded evaluation below a folder (or one file): name of the model -> its scores.
 
     Per set the probability (`answer`, and `options` where wrong answers divide it), the logged ROUGE-L recall and the
-    truth-ratio score by both means; model utility by both means; with controls also forget quality (`ks_d`, `ks_p`).
+    truth-ratio score by both means; model utility by both means; with controls also forget quality (`ks_d`, `ks_p.nN`).
     Variants bear the names of the metrics of the same names, so that a log can stand beside a measured model.
 
     Args:
@@ -144,17 +144,19 @@ def _forget_quality(own: AnswerLog, others: Sequence[AnswerLog], seed: int) -> l
         aggregate.ks_interval(ratio, other, seed=seed, paired=same) for other, same in zip(ratios, paired, strict=True)
     ]
     low, high = np.mean(ends, axis=0).tolist()
+    null = aggregate.ks_null(ratios).tolist() if len(ratios) > 1 else []
     detail = {
         "p": tests[0].p,
         "floor": aggregate.ks_floor(tests[0].n_a, tests[0].n_b),
         "n_control": tests[0].n_b,
-        "null_d": aggregate.ks_null(ratios).tolist() if len(ratios) > 1 else [],
+        "null_d": null,
+        "margin": aggregate.ks_margin(null),
         "interval": "resamples questions" if all(paired) else "resamples the two logs apart: other questions",
     }
-    value, n = float(np.mean([test.d for test in tests])), len(ratio)
+    value, n, named = float(np.mean([test.d for test in tests])), len(ratio), aggregate.ks_variant(*tests[0][2:])
     return [
         Score("forget_quality", "ks_d", "forget", value, low, high, n, "lower", (0, 1), seed=seed, detail=detail),
-        Score("forget_quality", "ks_p", "forget", tests[0].p, np.nan, np.nan, n, "higher", (0, 1), detail=detail),
+        Score("forget_quality", named, "forget", tests[0].p, np.nan, np.nan, n, "higher", (0, 1), detail=detail),
     ]
 
 

@@ -12,6 +12,8 @@ from lethe.errors import InputError
 from lethe.scoring.arrays import FloatArray, IntArray, matrix, same_shape, vector
 from lethe.scoring.intervals import Interval, percentile, resample
 
+MARGIN_PAIRS = 3  # of three controls
+
 
 class KS(NamedTuple):
     """Two-sample Kolmogorov-Smirnov: distance D in 0..1, exact two-sided p, and the two sample sizes."""
@@ -106,6 +108,30 @@ def ks_floor(n_a: int, n_b: int) -> float:
         n_b: size of the other.
     """
     return min(1.0, 2 / comb(n_a + n_b, n_a))
+
+
+def ks_variant(n_a: int, n_b: int) -> str:
+    """Name of a p-value of so many items: `ks_p.n300`, or `ks_p.n300x40` of unequal samples.
+
+    The sizes stand in the name, so that p-values of different n never share a column.
+
+    Args:
+        n_a: size of one sample.
+        n_b: size of the other.
+    """
+    return f"ks_p.n{n_a}" if n_a == n_b else f"ks_p.n{n_a}x{n_b}"
+
+
+def ks_margin(null: npt.ArrayLike) -> float | None:
+    """Margin of equivalence: the largest D between controls that differ in their seed alone; None below three of them.
+
+    A model whose whole interval of D lies within it is as near to the controls as they are to each other.
+
+    Args:
+        null: distance of every pair of controls, as `ks_null` gives it, or nothing.
+    """
+    distances = np.asarray(null, dtype=np.float64)
+    return float(distances.max()) if len(distances) >= MARGIN_PAIRS else None
 
 
 def ks_interval(
