@@ -21,7 +21,9 @@ from lethe.data.atomic import folder as atomic_folder
 from lethe.data.content import digest
 from lethe.errors import InputError
 from lethe.models.base import IGNORED, Batch, Model
+from lethe.models.language import LanguageModel
 from lethe.request import Record
+from lethe.traces import Traces, look
 
 Probes = Mapping[str, Sequence[Record]]
 FIELDS = {  # by role
@@ -46,6 +48,7 @@ class Spec:
         rows: Most records per set of which the distribution is kept.
         memory: Room for the distributions of all sets together, MiB; a set keeps its first records, as many as fit into
             its share. A token of a vocabulary of 128,000 takes half a MiB.
+        traces: Value vectors to look at; none where it is None.
     """
 
     max_new_tokens: int = 48
@@ -54,6 +57,7 @@ class Spec:
     distributions: tuple[str, ...] = ("forget", "retain")
     rows: int = 300
     memory: float = 2048.0
+    traces: Traces | None = None
 
 
 @dataclass
@@ -74,6 +78,7 @@ class Evidence:
     generations: dict[str, list[str]]
     distributions: dict[int, np.ndarray] = field(default_factory=dict)  # text number -> (n, V) log-probabilities
     passes: dict[str, int] = field(default_factory=dict)
+    traces: dict[str, np.ndarray] = field(default_factory=dict)  # as `lethe.traces.look` gives them
     key: str = ""  # of model, probes and specification together: the name under which it is cached
 
     def sets(self) -> list[str]:
@@ -133,6 +138,7 @@ class Evidence:
         arrays = {"offsets": self.offsets, **{f"tokens.{k}": v for k, v in self.tokens.items()}}
         arrays |= {f"index.{s}.{r}": v for s, roles in self.index.items() for r, v in roles.items()}
         arrays |= {f"distribution.{i}": v for i, v in self.distributions.items()}
+        arrays |= {f"trace.{k}": v for k, v in self.traces.items()}
         meta = {k: getattr(self, k) for k in ("family", "model", "probes", "records", "generations", "passes")}
         with atomic_folder(folder) as temporary:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary / "evidence.safetensors")
@@ -152,9 +158,10 @@ class Evidence:
                 index.setdefault(name, {})[role] = value
         tokens = {k: arrays[f"tokens.{k}"] for k in TOKEN_FIELDS}
         kept = {int(k.split(".")[1]): v for k, v in arrays.items() if k.startswith("distribution.")}
+        traces = {k[len("trace.") :]: v for k, v in arrays.items() if k.startswith("trace.")}
         # The order of the sets is that of the records (a JSON object keeps it).
         return cls(
-            offsets=arrays["offsets"], tokens=tokens, distributions=kept,
+            offsets=arrays["offsets"], tokens=tokens, distributions=kept, traces=traces,
             index={name: index[name] for name in meta["records"]}, **meta,
         )  # fmt: skip
 
@@ -212,10 +219,12 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
     offsets = np.cumsum([0, *(len(values["logp"]) for values in found)])
     tokens = {name: np.concatenate([values[name] for values in found]) for name in TOKEN_FIELDS}
     generations, prompts = _generate(model, probes, spec)
+    traces = _traces(model, probes, spec.traces) if spec.traces else {}
     return Evidence(
         family=model.family, model=model.fingerprint(), probes=fingerprint, offsets=offsets, tokens=tokens,
         index=index, records={name: [_plain(r) for r in records] for name, records in probes.items()},
         generations=generations, distributions=distributions, passes={"texts": len(examples), "prompts": prompts},
+        traces=traces,
     )  # fmt: skip
 
 
@@ -303,6 +312,15 @@ def _generate(model: Model, probes: Probes, spec: Spec) -> tuple[dict[str, list[
         said = model.generate(prompts, budget)  # pyright: ignore[reportAttributeAccessIssue]
         answers |= {(prompt, budget): text for prompt, text in zip(prompts, said, strict=True)}
     return {name: [answers[one] for one in prompts] for name, prompts in asked.items()}, len(distinct)
+
+
+def _traces(model: Model, probes: Probes, spec: Traces) -> dict[str, np.ndarray]:
+    """The value vectors, where the model has any and their questions are among the probes."""
+    if not isinstance(model, LanguageModel):
+        raise InputError(f"Value vectors are a language model's; this is a {model.family} model.")
+    if spec.questions not in probes:
+        raise InputError(f"The value vectors' questions {spec.questions!r} are none of the sets {', '.join(probes)}.")
+    return look(model, [model.prompt_of(record) for record in probes[spec.questions]], spec)
 
 
 def _plain(record: Record) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from tests.methods.test_rocr import gpt2
 from tests.models import tiny
 
 from lethe.descent import where
-from lethe.descent.mining import concept_vectors, output_embedding, token_counts
+from lethe.descent.mining import concept_vectors, token_counts
 from lethe.errors import InputError
 from lethe.methods.ga import ga
 from lethe.methods.needle import needle
 from lethe.models.language import LanguageModel
 from lethe.models.projections import coefficients, output_projections
 from lethe.request import Request
+from lethe.traces import output_embedding
 from lethe.train import Selection
 
 PLACES = {"layer": (1, 0), "dim": (5, 30)}

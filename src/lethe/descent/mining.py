@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lethe.descent.subjects import text_of
 from lethe.errors import InputError
@@ -15,9 +13,8 @@ from lethe.models.base import per_example
 from lethe.models.language import LanguageModel
 from lethe.models.projections import output_projections
 from lethe.request import Record
-from lethe.scoring.traces import overlap, specificity
-
-WEAKEST = 0.5  # share of each layer's vectors that is dropped unread: those that write least into the vocabulary
+from lethe.scoring.traces import legible, specificity
+from lethe.traces import output_embedding
 
 
 class ConceptVector(NamedTuple):
@@ -73,8 +70,7 @@ def concept_vectors(
     found: list[tuple[float, int, int]] = []
     for projection in output_projections(model):
         scores = (embedding @ projection.matrix.float()).cpu().numpy()
-        strength = np.partition(scores, -20, axis=0)[-20:].mean(axis=0)
-        told = np.where(strength >= np.quantile(strength, WEAKEST), overlap(scores, weights, k), -1.0)
+        told = legible(scores, weights, k)
         best = np.argsort(-told, kind="stable")[:candidates]
         found += [(float(told[dim]), projection.layer, int(dim)) for dim in best]
     found.sort(key=lambda one: (-one[0], *one[1:]))
@@ -103,12 +99,6 @@ def tried_out(
             column.copy_(value)
         found.append(ConceptVector(layer, dim, told, after[0] - before[0], after[1] - before[1]))
     return found
-
-
-def output_embedding(model: LanguageModel) -> Tensor:
-    """E (V, D) in float32, without the final norm; rows that no token has are left out."""
-    head: torch.nn.Linear = model.module.get_output_embeddings()  # pyright: ignore[reportCallIssue]
-    return head.weight.detach().float()[: len(model.tokenizer)]
 
 
 def token_counts(model: LanguageModel, records: Sequence[Record]) -> np.ndarray:

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from lethe.descent.mining import concept_vectors, output_embedding, token_counts
+from lethe.descent.mining import concept_vectors, token_counts
 from lethe.models.language import LanguageModel
 from lethe.models.projections import output_projections
 from lethe.registry import find, headline
 from lethe.request import Record, Request
 from lethe.scoring.traces import Trace, specificity, trace
+from lethe.traces import output_embedding
 from lethe.worlds import forms
 
 COUNT = 8  # value vectors of the concept

@@ -284,7 +284,8 @@ def _load_trace(data: Mapping[str, Any]) -> Trace:
 
 def knowledge_of(task: Task) -> Measure:
     """The task's forget measure, for any forget records of it."""
-    spec = replace(task.spec, generate=("forget",) if task.knowledge.startswith("rouge") else (), distributions=())
+    asked = ("forget",) if task.knowledge.startswith("rouge") else ()
+    spec = replace(task.spec, generate=asked, distributions=(), traces=None)
     beside = {"retain": task.probes["retain"]} if task.family == "recommender" else None
     return knowledge(partial(compute, task.knowledge), beside=beside, spec=spec)
 

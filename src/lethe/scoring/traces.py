@@ -15,6 +15,7 @@ from lethe.errors import InputError
 from lethe.scoring.arrays import FloatArray, IntArray, matrix, same_shape, vector
 
 LARGEST_TRACE = 200
+WEAKEST = 0.5  # share of a layer's vectors that is not read: those that write least into the vocabulary
 
 
 class Trace(NamedTuple):
@@ -150,3 +151,19 @@ def overlap(scores: npt.ArrayLike, weights: npt.ArrayLike, k: int | None = None)
     k = trace_size(len(table)) if k is None else k
     top = np.argpartition(-table, k - 1, axis=0)[:k]
     return worth[top].mean(axis=0)
+
+
+def legible(scores: npt.ArrayLike, weights: npt.ArrayLike, k: int | None = None) -> FloatArray:
+    """`overlap` of a layer's n vectors, -1 for the half that writes least into the vocabulary, (n,).
+
+    How much a vector writes is the mean of its 20 highest scores.
+
+    Args:
+        scores: vocabulary projections E V of the vectors, `(V, n)`.
+        weights: how much each token belongs to the concept, `(V,)`.
+        k: length of the traces.
+    """
+    table = matrix(scores, "vocabulary projections")
+    highest = min(20, len(table))
+    strength = np.partition(table, -highest, axis=0)[-highest:].mean(axis=0)
+    return np.where(strength >= np.quantile(strength, WEAKEST), overlap(table, weights, k), -1.0)
