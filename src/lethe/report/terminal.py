@@ -6,13 +6,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from lethe.report import blind
 from lethe.report.attacks import Curve, curves
 from lethe.report.headlines import bound, headline, reach, shown
 from lethe.report.numbers import DASH, number, printable
 from lethe.report.tables import Column, Group, column, groups, names
 from lethe.report.verdicts import finding, untested
 from lethe.runs.headlines import Headlines
-from lethe.runs.results import BenchmarkResult
+from lethe.runs.results import BenchmarkResult, Blind
 from lethe.runs.tune import Tuned, trial_rows
 
 STYLE = {
@@ -39,7 +40,7 @@ def terminal_table(benchmark: BenchmarkResult) -> Table:
     title = ", ".join(filter(None, (benchmark.name, benchmark.split)))
     table = Table(
         title=Text(f"{title} ({benchmark.family})", "bold"), title_justify="left", box=SIMPLE_HEAD,
-        caption=_caption(lines), caption_justify="left", padding=0,
+        caption=_caption(lines, benchmark.blind), caption_justify="left", padding=0,
     )  # fmt: skip
     table.add_column(Text("model\nverdict"), overflow="fold")
     for one in shown:
@@ -128,9 +129,12 @@ def _worst(attacks: list[Curve], line: Group) -> Text:
     return Text.assemble(number(worst.adjusted, 2), (f"\n{worst.attack}", "dim"))
 
 
-def _caption(lines: list[Group]) -> Text:
+def _caption(lines: list[Group], split: Blind | None) -> Text:
     found = [finding(line) for line in lines if line.role == "method" and any(row.verdict for row in line.rows)]
     left_out = [f"{check.id} {check.title} ({who})" for check, who in untested(found)]
     told = f"Not tested: {'; '.join(left_out)}." if left_out else ""
     legend = "≈ as near to the control as one more control could stand; [95 % interval over items]; ± sd over seeds."
-    return Text("\n".join(filter(None, (told, legend))), "dim")
+    parts = [Text(part, "dim") for part in (told, legend) if part]
+    if split is not None:
+        parts.insert(0, Text(blind.told(split), "yellow" if split.verdict == "confounded" else "dim"))
+    return Text("\n").join(parts)

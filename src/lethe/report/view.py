@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from lethe.findings import Check, EvidenceClass
-from lethe.report import verdicts
+from lethe.report import blind, verdicts
 from lethe.report.attacks import Curve, curves
 from lethe.report.numbers import count, finite, number
 from lethe.report.tables import Column, Group, columns, groups, settings
@@ -88,6 +88,7 @@ class Section:
     items: list[Item]
     cards: list[MethodCard]
     expenses: list[Expense]
+    blind: str  # what was found of the membership split without a model
 
     @property
     def title(self) -> str:
@@ -168,6 +169,7 @@ def _section(benchmark: BenchmarkResult, place: int, costs: Mapping[str, Cost]) 
         items=_items(benchmark, lines),
         cards=[_card(line) for line in lines if line.first.method],
         expenses=[_expense(line, benchmark.name, costs) for line in lines],
+        blind=blind.told(benchmark.blind),
     )
 
 

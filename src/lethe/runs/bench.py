@@ -16,14 +16,16 @@ from typing import Any
 
 from lethe.data.content import digest
 from lethe.errors import InputError
+from lethe.evidence import SAID
 from lethe.measure import measurable
 from lethe.registry import bind, find, parse_call, settle
 from lethe.runs.cells import Cell, Made, Plan, base_row, forget_caches, method_row, prepare, trace_attack
 from lethe.runs.environment import code
-from lethe.runs.results import BenchmarkResult, Cost, Row
+from lethe.runs.results import BenchmarkResult, Blind, Cost, Row
 from lethe.runs.unlearn import describe_request
 from lethe.runs.verdicts import judged
 from lethe.runs.workers import Pool
+from lethe.scoring.blind import blind_baselines
 from lethe.task import Task
 
 
@@ -79,6 +81,7 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
         columns=tuple(score.name for score in rows[0].scores),  # the target's: no row has more
         items=tuple(_item(task, record) for record in task.probes["forget"]),
         rows=tuple(judged(rows, known, utility, task.request.intent)),
+        blind=blind_split(task),
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
 
@@ -127,6 +130,25 @@ def referenced(rows: Sequence[Row]) -> list[Row]:
     return [
         replace(row, scores=tuple(replace(s, reference=reference(row, s.name)) for s in row.scores)) for row in rows
     ]
+
+
+def blind_split(task: Task) -> Blind | None:
+    """The split that membership is measured on, scored without a model; None where no text is asked for membership.
+
+    Texts about one entity share a fold, where the records name it.
+    """
+    sides = [task.probes.get(name, ()) for name in ("forget", "holdout")]
+    if task.family != "language" or not any(parse_call(call)[0] == "membership" for call in task.metrics):
+        return None
+    if not all(sides):
+        return None
+    texts = [[" ".join(str(record[name]) for name in SAID if name in record) for record in side] for side in sides]
+    named = all("entity" in record for side in sides for record in side)
+    groups = [record["entity"] for side in sides for record in side] if named else None
+    try:
+        return Blind.of(blind_baselines(texts[0], texts[1], seed=task.request.seed, groups=groups))
+    except InputError as error:
+        return Blind("not tested", reason=str(error))
 
 
 def divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

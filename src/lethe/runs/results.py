@@ -14,6 +14,7 @@ from typing import Any, Literal
 from lethe.data.atomic import write_json
 from lethe.findings import Check, Point, Recovery, Verdict
 from lethe.score import Score
+from lethe.scoring.blind import Split
 
 SCHEMA = 1
 Role = Literal["target", "control", "floor", "method"]
@@ -53,6 +54,25 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Blind:
+    """Whether the forget and the holdout texts can be told apart by classifiers that never saw a model.
+
+    Where they can, the split is confounded, and an AUC of membership on it says nothing of any model.
+    """
+
+    verdict: str  # confounded, undecided, clean or not tested
+    reason: str = ""  # why it was not tested
+    worst: str = ""  # the baseline that tells most
+    baselines: dict[str, list[float]] = field(default_factory=dict)  # words, length, years -> AUC and its interval
+
+    @classmethod
+    def of(cls, split: Split) -> Blind:
+        """The result as plain numbers."""
+        found = {name: [one.auc, one.interval.low, one.interval.high] for name, one in split.baselines.items()}
+        return cls(split.verdict, worst=split.worst, baselines=found)
+
+
+@dataclass(frozen=True)
 class BenchmarkResult:
     """All rows of one benchmark, with what is needed to read them."""
 
@@ -68,6 +88,7 @@ class BenchmarkResult:
     columns: tuple[str, ...]  # qualified score names in table order
     items: tuple[dict[str, str], ...]  # id, question, truth of each forget item
     rows: tuple[Row, ...]
+    blind: Blind | None = None  # of the split that membership is measured on; texts only
 
     def of_role(self, role: Role) -> list[Row]:
         """Rows of one role."""
@@ -99,7 +120,9 @@ def load_results(data: Mapping[str, Any]) -> Results:
 
 def _benchmark(data: Mapping[str, Any]) -> BenchmarkResult:
     rows = tuple(load_row(entry) for entry in data["rows"])
-    return BenchmarkResult(**{**data, "rows": rows, "columns": tuple(data["columns"]), "items": tuple(data["items"])})
+    blind = Blind(**data["blind"]) if data.get("blind") else None
+    lists = {name: tuple(data[name]) for name in ("columns", "items")}
+    return BenchmarkResult(**{**data, **lists, "rows": rows, "blind": blind})
 
 
 def load_row(data: Mapping[str, Any]) -> Row:
