@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from lethe.errors import InputError
     from lethe.evidence import Evidence, observe
     from lethe.models import load
+    from lethe.report.signed import verify
     from lethe.request import Request
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ _HOMES = {
     "observe": "lethe.evidence",
     "tune": "lethe.api",
     "unlearn": "lethe.api",
+    "verify": "lethe.report.signed",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "observe",
     "tune",
     "unlearn",
+    "verify",
 ]
 
 

@@ -13,9 +13,12 @@ from lethe.models import family_of, load
 from lethe.models.base import Model
 from lethe.registry import find, settle
 from lethe.report import write_headlines, write_model_card, write_overview, write_report
+from lethe.report.keys import read_private
+from lethe.report.record import audit_record, write_record
+from lethe.report.signed import sign as write_signature
 from lethe.runs.bench import cells_of, divide, make_plan, run_plan
 from lethe.runs.cells import Cell
-from lethe.runs.environment import environment
+from lethe.runs.environment import code, environment
 from lethe.runs.headlines import Headlines, run_headlines
 from lethe.runs.results import BenchmarkResult, Cost, Results, Row
 from lethe.runs.tune import Trial, Tuned, run_tune, validation_plan
@@ -110,15 +113,16 @@ def audit(
     seed: int = 0,
     allow_overlap: bool = False,
     trust_remote_code: bool = False,
+    sign: str | Path | None = None,
     workers: int = 1,
 ) -> Results:
-    """Observe, attack and judge an unlearned model; writes the report.
+    """Observe, attack and judge an unlearned model; writes the report and the record audit.json.
 
     Args:
         model: The unlearned model's folder.
         original: The model before unlearning.
         forget: Records that were to be forgotten: a path, a hub name or `tiny:WORLD:SPLIT`.
-        out: Folder for report.html, report.md and results.json.
+        out: Folder for report.html, report.md, results.json and audit.json.
         retain: Records that were to be kept.
         holdout: Records of the same kind, never trained on.
         control: Models trained without the forget set; two or more with different seeds.
@@ -128,11 +132,13 @@ def audit(
         seed: Seed of the attacks.
         allow_overlap: Accept records that stand in forget and another set.
         trust_remote_code: Run code that comes with a model.
+        sign: Private Ed25519 key, PEM, see `lethe keygen`; writes audit.json.sig over the record and the report.
         workers: Processes.
 
     Raises:
-        InputError: If models or records cannot be loaded or do not fit each other.
+        InputError: If models, records or the key cannot be loaded, or do not fit each other.
     """
+    key = None if sign is None else read_private(sign)  # before the work that would be lost without it
     options: dict[str, Any] = {
         "model": str(original), "forget": str(forget), "retain": str(retain), "holdout": str(holdout),
         "control": tuple(str(folder) for folder in control), "family": family or "", "intent": intent, "seed": seed,
@@ -161,6 +167,9 @@ def audit(
     )
     _write(results, costs, out)
     write_model_card(out, manifest, row=result.rows[-1], benchmark=result)
+    record = write_record(audit_record(results, plan.task(), code=code(), behaviour=subject.behaviour()), out)
+    if key is not None:
+        write_signature(record, key)
     return results
 
 
