@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,11 @@ from transformers import DynamicCache
 from lethe.errors import InputError
 from lethe.models import load
 from lethe.models.difference import HIDDEN, combined, first_blocks, relative_top, wrap
+from lethe.models.guard import Guard
 from lethe.models.language import LanguageModel
+from lethe.report import write_model_card
+from lethe.request import Request
+from lethe.runs.unlearn import carry_out
 
 BASE = torch.tensor([2.0, 1, 0, -3], dtype=torch.float64)
 ASSISTANT = torch.tensor([3.0, 0, 0.5, 1], dtype=torch.float64)
@@ -259,3 +265,33 @@ def test_mistakes_are_told():
     for stack in (lambda: first_blocks(wrapped().module, 1), lambda: wrap(wrapped().module, [causal()], weights=[1.0])):
         with pytest.raises(InputError, match="wrapped for decoding already"):
             stack()
+
+
+def test_a_saved_folder_tells_the_lines_that_load_it_in_another_process(tmp_path: Path):
+    """transformers does not know the architecture until the module is imported; everything else needs no such line."""
+    out = tmp_path / "made"
+    request = Request(QUESTIONS[:3], QUESTIONS[3:], allow_overlap=True)
+    options = {"epochs": 1, "blocks": 1, "rank": 0}
+    made: Any = carry_out(target(), request, "uld", options, out, finish=write_model_card)
+    lines = json.loads((out / "lethe.json").read_text())["load"]
+    assert lines[0] == "import lethe.models.difference"
+    card = (out / "README.md").read_text()
+    shown = card.split("```python\n")[1].split("```")[0]
+    assert shown.splitlines()[: len(lines)] == [line.replace("FOLDER", "path/to/this/folder") for line in lines]
+
+    def answered(code: list[str]) -> subprocess.CompletedProcess[str]:
+        asked = f"import torch; print(model(torch.tensor({IDS.tolist()})).logits.sum().item())"
+        text = "\n".join([*code, asked]).replace("FOLDER", str(out))
+        return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+
+    with torch.no_grad():
+        expected = made.module(IDS).logits.sum().item()
+    assert float(answered(lines).stdout) == pytest.approx(expected, rel=1e-6)
+    assert "lethe_difference" in answered(lines[1:]).stderr
+
+
+def test_ordinary_and_guarded_models_tell_their_own_lines():
+    plain: Any = target()
+    assert not any("lethe" in line for line in plain.loading)
+    plain.guard = Guard("I do not know.", (), ("q",), ())
+    assert plain.loading == ("from lethe.models import load", 'model = load("FOLDER")')

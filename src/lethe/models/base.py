@@ -94,6 +94,11 @@ class Model(ABC):
         """The same architecture with newly drawn weights."""
 
     @property
+    def loading(self) -> tuple[str, ...]:
+        """The lines of Python that load what `save` wrote; FOLDER stands for the folder."""
+        return ("from lethe.models import load", 'model = load("FOLDER")')
+
+    @property
     def inner(self) -> nn.Module:
         """The network whose weights are the model's own, without what is wrapped around it."""
         return self.module

@@ -22,6 +22,7 @@ from lethe.models.base import IGNORED, Batch, Example, Model, check_complete, ch
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+DIFFERENCE = "lethe.models.difference"
 PROMPT = "Question: {question}\nAnswer:"  # TOFU's template for models without a chat format
 UNSTATED_CONTEXT = 2048  # tokens, for architectures without position embeddings
 
@@ -66,7 +67,7 @@ class LanguageModel(Model):
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        import_module("lethe.models.difference")  # makes its architecture known to the auto classes
+        import_module(DIFFERENCE)  # makes its architecture known to the auto classes
         folder = Path(source)
         if folder.is_dir() and not list(folder.glob("*.safetensors")):
             pickled = [*folder.glob("*.bin"), *folder.glob("*.pt")]
@@ -94,6 +95,15 @@ class LanguageModel(Model):
         """The model's own network; one wrapped for decoding (`lethe.models.difference`) holds it as its target."""
         config: Any = self.module.config
         return self.module.target if config.model_type == "lethe_difference" else self.module  # pyright: ignore
+
+    @property
+    def loading(self) -> tuple[str, ...]:
+        """Plain transformers, which learns a model wrapped for decoding by an import, and knows no guard."""
+        if self.guard is not None:
+            return super().loading
+        plain = ("from transformers import AutoModelForCausalLM",
+                 'model = AutoModelForCausalLM.from_pretrained("FOLDER")')  # fmt: skip
+        return plain if self.inner is self.module else (f"import {DIFFERENCE}", *plain)
 
     def save(self, folder: str | Path) -> Path:
         """Write an ordinary Hugging Face folder."""

@@ -57,6 +57,7 @@ def write_model_card(
         "metadata": yaml.safe_dump(
             _metadata(name, family, manifest, row, benchmark), sort_keys=False, allow_unicode=True, width=10_000
         ),
+        "load": _load(manifest, family),
         "row": row,
         "benchmark": benchmark,
         "columns": shown,
@@ -122,6 +123,19 @@ def _columns(row: Row, benchmark: BenchmarkResult) -> list[Column]:
     controls = [line for line in groups(benchmark) if line.role == "control"]
     lines = [*controls, Group(stem(row.id), row.role, (row,))]
     return [column(benchmark, lines, name) for name in names(benchmark)]
+
+
+def _load(manifest: Mapping[str, Any], family: str) -> list[str]:
+    """The lines that load the folder: those of the manifest, or what any language model's folder takes."""
+    lines = [str(line) for line in manifest.get("load") or ()]
+    if not lines and family == "language":
+        lines = [
+            "from transformers import AutoModelForCausalLM",
+            'model = AutoModelForCausalLM.from_pretrained("FOLDER")',
+        ]
+    if any("AutoModelForCausalLM" in line for line in lines):
+        lines += ["from transformers import AutoTokenizer", 'tokenizer = AutoTokenizer.from_pretrained("FOLDER")']
+    return [line.replace("FOLDER", "path/to/this/folder") for line in lines]
 
 
 def _plain(manifest: Mapping[str, Any]) -> dict[str, str]:

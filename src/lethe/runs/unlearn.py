@@ -42,6 +42,7 @@ class Manifest:
     environment: dict[str, str]
     trained_parameters: int = 0  # those that an optimiser moved
     preset: str = ""  # the named preset of the method that the options stand on
+    load: tuple[str, ...] = ()  # the lines of Python that load the folder
 
 
 def make_request(
@@ -153,6 +154,7 @@ def carry_out(
         environment=environment(),
         trained_parameters=meter.trained,
         preset=str(options.get("preset") or ""),
+        load=unlearned.loading,
     )
     _save(unlearned, asdict(manifest), Path(out), work, finish)
     if work is not None and work.exists():
