@@ -35,6 +35,7 @@ ORDER = [
     {"runs"},
     {"report"},
     {"api"},
+    {"studies"},
     {"cli", "__init__", "__main__"},
 ]
 ROW = {part: row for row, parts in enumerate(ORDER) for part in parts}

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lethe.models import load
     from lethe.report.signed import verify
     from lethe.request import Request
+    from lethe.studies import calibrate, rescore
 
 __version__ = "0.1.0"
 
@@ -20,9 +21,11 @@ _HOMES = {
     "audit": "lethe.api",
     "bench": "lethe.api",
     "bench_headlines": "lethe.api",
+    "calibrate": "lethe.studies",
     "demo": "lethe.api",
     "load": "lethe.models",
     "observe": "lethe.evidence",
+    "rescore": "lethe.studies",
     "tune": "lethe.api",
     "unlearn": "lethe.api",
     "verify": "lethe.report.signed",
@@ -36,9 +39,11 @@ __all__ = [
     "audit",
     "bench",
     "bench_headlines",
+    "calibrate",
     "demo",
     "load",
     "observe",
+    "rescore",
     "tune",
     "unlearn",
     "verify",

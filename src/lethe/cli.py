@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -165,7 +165,7 @@ def keygen(
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Benchmark (or several: a,b), see `lethe list benchmarks`; or headlines.")
+        str, typer.Argument(help="Benchmark (or several: a,b), see `lethe list benchmarks`; headlines or calibrate.")
     ],
     only: Annotated[list[str] | None, typer.Option(help="Headline, see `lethe list headlines`; repeatable.")] = None,
     source: Annotated[str | None, typer.Option(help="tiny, hub, or a path with the official data.")] = None,
@@ -177,19 +177,26 @@ def bench(
     model: Annotated[str | None, typer.Option(help="Target model's folder (source hub or PATH).")] = None,
     control: Control = None,
     settings: Settings = None,
+    from_logs: Annotated[Path | None, typer.Option(help="Recorded logs, scored without a model.")] = None,
+    models: Annotated[int | None, typer.Option(help="calibrate: models on either side, 30 by default.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results and report.")] = None,
     config: Config = None,
 ) -> None:
-    """Compare methods on a benchmark with controls, attacks and intervals; or measure the claims of papers.
+    """Compare methods on a benchmark with controls, attacks and intervals.
 
-    Of the options, `lethe bench headlines` takes --only, --seeds, --workers and --out.
+    `lethe bench headlines` measures the claims of papers (--only, --seeds), `lethe bench calibrate` what every metric
+    and attack is worth (--models), and with --from-logs recorded logs of tofu or tddbench are scored (--control NAME).
     """
     chosen, options = _gathered(bench, locals())
     chosen.pop("name")
     _need(chosen, "out")
-    if name == "headlines":
-        _headlines({**chosen, **({"set": options} if options else {})})
+    from lethe.studies import shown
+
+    if (study := shown(name, chosen, options)) is not None:
+        _print(study.table)
+        typer.echo(f"Page: {study.page}")
+        _failed(study.failures)
         return
     if "only" in chosen:
         raise InputError(f"--only chooses among headlines; for the benchmark {name} give --methods.")
@@ -201,18 +208,7 @@ def bench(
     _failed([(row.id, row.failure) for found in results.benchmarks for row in found.rows if row.failure])
 
 
-def _headlines(chosen: dict[str, Any]) -> None:
-    from lethe.report import headlines_table
-
-    if stray := sorted(set(chosen) - {"only", "seeds", "workers", "out"}):
-        raise InputError(f"`lethe bench headlines` takes no --{stray[0]}; it takes --only, --seeds, --workers, --out.")
-    found = lethe.bench_headlines(**{**chosen, "only": _listed(chosen.get("only") or ())})
-    _print(headlines_table(found))
-    typer.echo(f"Page: {Path(chosen['out']) / 'headlines.html'}")
-    _failed([(f"{one.name}, seed {seed}", why) for one in found.findings for seed, why in one.failures.items()])
-
-
-def _failed(rows: list[tuple[str, str]]) -> None:
+def _failed(rows: Sequence[tuple[str, str]]) -> None:
     """What failed, on standard error; everything else stands in the report."""
     for name, why in rows:
         typer.echo(f"failed: {name}: {why}", err=True)
