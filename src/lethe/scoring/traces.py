@@ -5,6 +5,7 @@ E v, and the best scored tokens are its trace. All functions want the float32 we
 folding a norm or quantising moves v without touching what is known.
 """
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -16,6 +17,15 @@ from lethe.scoring.arrays import FloatArray, IntArray, matrix, same_shape, vecto
 
 LARGEST_TRACE = 200
 WEAKEST = 0.5  # share of a layer's vectors that is not read: those that write least into the vocabulary
+STOP_WORDS = frozenset(  # English words that are nobody's own
+    re.findall(
+        r"\w+",
+        """a about after all also an and any are as at be been but by can could did do does each for from had has have
+        he her his how i if in into is it its many may more most my no nor not of on one only or other our out over she
+        so some such than that the their them then there these they this those through to under up was we were what
+        when where which while who whom why will with without would you your""",
+    )
+)
 
 
 class Trace(NamedTuple):
