@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import platform
 import resource
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from lethe.data.atomic import write_json
+from lethe.errors import InputError
+
+SPENT = "spent.json"  # beside a run's checkpoints: what its processes have cost so far
+EVERY = 0.5  # seconds between two notes of it
 PACKAGES = ("lethe-ml", "torch", "transformers", "peft", "numpy", "scipy", "scikit-learn")
 
 
@@ -40,7 +46,7 @@ def code() -> str:
 
 
 class Meter:
-    """Seconds and peak resident memory (MiB) of a block of code in this process, and how many weights it trained.
+    """Seconds and peak resident memory (MiB) of a block of code, and how many weights it trained.
 
     `trained` counts the weights that could move in the run of the training loop that had most; 0 where none ran.
     """
@@ -51,30 +57,55 @@ class Meter:
 
 
 @contextmanager
-def metered() -> Iterator[Meter]:
-    """Measure a block. Memory is sampled every 20 ms, because the kernel's own peak never goes down again."""
+def metered(folder: Path | None = None) -> Iterator[Meter]:
+    """Measure a block. Memory is sampled every 20 ms, because the kernel's own peak never goes down again.
+
+    Args:
+        folder: Where the block keeps its checkpoints. If it goes on from one, what the processes before have cost is
+            counted as well: their seconds are added (up to half a second before the last sign of life), and the peak
+            is the highest of all.
+    """
     from lethe.train import TRAINED
 
     meter, done = Meter(), threading.Event()
+    earlier, meter.peak_memory_mib = _spent(folder)
     counts: list[int] = []
     heard = TRAINED.set(counts)
+    start = time.perf_counter()
 
     def watch() -> None:
+        noted = start
         while not done.is_set():
             meter.peak_memory_mib = max(meter.peak_memory_mib, _resident_mib())
+            now = time.perf_counter()
+            if folder is not None and now > noted + EVERY and folder.is_dir():
+                noted = now
+                with suppress(InputError):  # a full disk: the block itself will say so
+                    spent = {"seconds": earlier + now - start, "peak_memory_mib": meter.peak_memory_mib}
+                    write_json(folder / SPENT, spent)
             done.wait(0.02)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    start = time.perf_counter()
     try:
         yield meter
     finally:
-        meter.seconds = time.perf_counter() - start
+        meter.seconds = earlier + time.perf_counter() - start
         meter.trained = max(counts, default=0)
         TRAINED.reset(heard)
         done.set()
         watcher.join()
+
+
+def _spent(folder: Path | None) -> tuple[float, float]:
+    """Seconds and peak memory (MiB) of the processes whose checkpoints stand in a folder; nothing without any."""
+    if folder is None or not any(folder.rglob("checkpoint.safetensors")):
+        return 0.0, 0.0
+    try:
+        spent = json.loads((folder / SPENT).read_text(encoding="utf-8"))
+        return float(spent["seconds"]), float(spent["peak_memory_mib"])
+    except (OSError, ValueError, KeyError, TypeError):  # never noted, or damaged
+        return 0.0, 0.0
 
 
 def _resident_mib() -> float:

@@ -17,7 +17,7 @@ from lethe.errors import InputError, cause
 from lethe.models.base import Model
 from lethe.registry import Card, find, names, settle
 from lethe.request import Record, Request
-from lethe.runs.environment import environment, metered
+from lethe.runs.environment import SPENT, environment, metered
 
 Source = str | Path | Sequence[Record]
 
@@ -132,9 +132,10 @@ def carry_out(
         finish: Adds to the folder before it takes its name.
     """
     work = None if out is None else Path(out).with_name(f".{Path(out).name}.run")
-    with metered() as meter:
+    writes = os.environ.get("RANK", "0") == "0"  # under torchrun all processes hold the result; one writes it
+    with metered(work if writes else None) as meter:
         unlearned = apply_method(method, loaded, request, options, work)
-    if out is None or os.environ.get("RANK", "0") != "0":  # under torchrun all processes hold the result; one writes it
+    if out is None or not writes:
         return unlearned
     changed, total = changed_weights(loaded, unlearned)
     manifest = Manifest(
@@ -176,7 +177,7 @@ def _save(
         write_json(inner / "lethe.json", manifest)
         finish(inner, manifest)
         if work is not None and work.exists():
-            shutil.copytree(work, inner / "training", ignore=shutil.ignore_patterns("*.safetensors"))
+            shutil.copytree(work, inner / "training", ignore=shutil.ignore_patterns("*.safetensors", SPENT))
         for file in inner.iterdir():
             file.rename(temporary / file.name)
         inner.rmdir()
