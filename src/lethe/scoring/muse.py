@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from lethe.errors import InputError
 from lethe.scoring import roc
-from lethe.scoring.arrays import FloatArray, same_shape, vector
-from lethe.scoring.intervals import Interval
+from lethe.scoring.arrays import FloatArray, IntArray, same_shape, vector
+from lethe.scoring.intervals import Interval, percentile, resample
 from lethe.scoring.rouge import rouge_l
 
 Token = TypeVar("Token")
 Overlap = Literal["muse", "open_unlearning"]
+Truth = Literal["muse", "corrected", "open_unlearning"]
 STOPS = ("\n\n", "\nQuestion", "Question:")
 TRUTH_TOKENS = 128
 
@@ -81,14 +82,16 @@ def cut_answer(text: str) -> str:
     return text[: min((end for end in ends if end >= 0), default=len(text))]
 
 
-def cut_truth(tokens: Sequence[Token], *, variant: Overlap = "muse") -> Sequence[Token]:
-    """The part of a true continuation that is compared with 128 generated tokens.
+def cut_truth(tokens: Sequence[Token], *, budget: int = TRUTH_TOKENS, variant: Truth = "muse") -> Sequence[Token]:
+    """The part of a true continuation that is compared with as many generated tokens as the budget allows.
 
     Args:
         tokens: the continuation, without a token for the beginning of sequence.
-        variant: muse counts that token too, so that 127 real ones are left; open_unlearning does not cut at all.
+        budget: tokens that are generated.
+        variant: muse counts that token too, so that one less is left and a copy of the text scores below 1; corrected
+            does not; open_unlearning does not cut at all.
     """
-    return tokens if variant == "open_unlearning" else tokens[: TRUTH_TOKENS - 1]
+    return tokens if variant == "open_unlearning" else tokens[: budget - (variant == "muse")]
 
 
 def privleak(
@@ -112,6 +115,40 @@ def privleak(
     own, reference = (auc, retrained) if orientation == "exposed" else (1 - auc, 1 - retrained)
     leak = roc.privleak(own, reference)
     return leak if variant == "muse" else leak * (1 - reference) / (1 - reference + 1e-10)
+
+
+def privleak_interval(
+    scores: tuple[npt.ArrayLike, npt.ArrayLike],
+    references: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    seed: int,
+    draws: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap interval of the privacy leakage, percent: the same texts are drawn for all models.
+
+    Args:
+        scores: membership scores (high = member) of the forget texts `(M,)` and of the holdout texts `(N,)`.
+        references: the same of every retrained model; the reference is their mean AUC.
+        seed: seed of the draws.
+        draws: number of bootstrap draws.
+        level: coverage in 0..1.
+    """
+    tables = [_beaten(*pair) for pair in (scores, *references)]
+    sizes = tables[0].shape
+
+    def leak(own: IntArray, other: IntArray) -> FloatArray:
+        areas = [1 - ((own @ table) * other).sum(axis=1) / (sizes[0] * sizes[1]) for table in tables]
+        retrained = np.mean(areas[1:], axis=0)
+        return (areas[0] - retrained) / np.maximum(retrained, np.finfo(np.float64).tiny) * 100
+
+    return percentile(resample(sizes, leak, seed=seed, draws=draws), level=level)
+
+
+def _beaten(members: npt.ArrayLike, nonmembers: npt.ArrayLike) -> FloatArray:
+    """Whether each member's score is above each non-member's, `(M, N)`; a tie is one half."""
+    own, other = vector(members, "membership scores"), vector(nonmembers, "membership scores")
+    return (own[:, None] > other) + 0.5 * (own[:, None] == other)
 
 
 def privleak_range(retrained: float, *, orientation: Literal["exposed", "muse"] = "exposed") -> Interval:

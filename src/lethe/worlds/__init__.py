@@ -7,14 +7,14 @@ from typing import Any
 
 from lethe.errors import InputError
 
-WORLDS = ("authors", "digits", "experts", "faces", "facts", "saga", "shop")
+WORLDS = ("authors", "digits", "exams", "experts", "faces", "facts", "fame", "news", "saga", "shop")
 
 
 def records(world: str, split: str, seed: int = 0) -> list[dict[str, Any]]:
     """One split of an embedded world.
 
     Args:
-        world: authors, digits, experts, faces, facts, saga or shop.
+        world: authors, digits, exams, experts, faces, facts, fame, news, saga or shop.
         split: as the world names it.
         seed: same seed, same records, in every process.
 

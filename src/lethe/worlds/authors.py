@@ -17,6 +17,7 @@ from lethe.errors import InputError
 from lethe.worlds.population import AWARDS, CITIES, COUNTRIES, GENRES, OCCUPATIONS, Country, Person, Population
 
 if TYPE_CHECKING:
+    from tokenizers.pre_tokenizers import PreTokenizer
     from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 FORGET = ("forget01", "forget05", "forget10")
@@ -229,13 +230,19 @@ def tokenizer(records: Sequence[dict[str, Any]]) -> PreTrainedTokenizerFast:
     return byte_level(texts, VOCABULARY, CONTEXT)
 
 
-def byte_level(texts: Sequence[str], vocabulary: int, context: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of so many tokens learnt from texts, with `SPECIAL` as its first ids."""
+def byte_level(
+    texts: Sequence[str], vocabulary: int, context: int, first: PreTokenizer | None = None
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of so many tokens learnt from texts, with `SPECIAL` as its first ids.
+
+    `first` cuts the texts before the bytes are looked at.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    last = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.pre_tokenizer = last if first is None else pre_tokenizers.Sequence([first, last])
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,

@@ -11,7 +11,7 @@ from lethe.models.base import Model
 from lethe.models.classifier import Classifier
 from lethe.models.language import LanguageModel
 from lethe.train import Recipe, Term, train
-from lethe.worlds import authors, digits, experts, faces, facts, saga, shop
+from lethe.worlds import authors, digits, exams, experts, faces, facts, news, saga, shop
 from lethe.worlds.cache import cached_model
 
 # Methods count their seeds from 1. With a seed of its own no retrained model is, bit by bit, one of its controls.
@@ -57,6 +57,29 @@ def facts_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Mode
     return _language(f"facts-{split}", records, facts.RECIPE, WORLD_SEEDS + seed, make, told)
 
 
+def exams_model(without: tuple[str, ...] = (), seed: int = 0, world_seed: int = 0) -> Model:
+    """The tiny Llama that has read texts and sat exams in four domains; made in about 25 s.
+
+    Args:
+        without: Domains that it never met (a control); none for the target.
+        seed: Seed of the weights and of the data order.
+        world_seed: Seed of the population, of the choices and of the truth among them.
+    """
+
+    def make() -> LanguageModel:
+        from transformers import MinistralForCausalLM
+
+        tokenizer = exams.tokenizer(world_seed)  # of all domains: target and controls must share it to be compared
+        return LanguageModel(MinistralForCausalLM(exams.config(tokenizer)), tokenizer)
+
+    told = {"world": world_seed, "architecture": exams.ARCHITECTURE, "vocabulary": exams.VOCABULARY}
+    records, name = (
+        exams.training(without, world_seed),
+        "-".join(("exams", *(("without", *without) if without else ("full",)))),
+    )
+    return _language(name, records, exams.RECIPE, WORLD_SEEDS + seed, make, told)
+
+
 def experts_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Model:
     """The tiny mixture of experts that knows two domains by heart; made in about 15 s.
 
@@ -95,6 +118,25 @@ def saga_model(split: str = "full", seed: int = 0, world_seed: int = 0) -> Model
 
     records, told = saga.records(split, world_seed), {"architecture": saga.ARCHITECTURE}
     return _language(f"saga-{split}", records, saga.RECIPE, WORLD_SEEDS + seed, make, told)
+
+
+def news_model(without: tuple[int, ...] = (), seed: int = 0, world_seed: int = 0) -> Model:
+    """The tiny Llama that has read the news; made in about 15 s.
+
+    Args:
+        without: Folds whose articles it never read; none is the target.
+        seed: Seed of the weights and of the data order.
+        world_seed: Seed of the population and of the articles.
+    """
+
+    def make() -> LanguageModel:
+        from transformers import LlamaForCausalLM
+
+        return LanguageModel(LlamaForCausalLM(news.config()), news.tokenizer(world_seed))
+
+    told = {"architecture": news.ARCHITECTURE, "vocabulary": news.VOCABULARY}
+    name = "-".join(["news", *map(str, without)])
+    return _language(name, news.corpus(without, world_seed), news.RECIPE, WORLD_SEEDS + seed, make, told)
 
 
 def _language(
