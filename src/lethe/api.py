@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lethe.auditing.intake import Intake
 from lethe.data.atomic import write_json
 from lethe.errors import InputError
 from lethe.models import family_of, load
@@ -109,7 +110,11 @@ def audit(
     control: Sequence[str | Path] = (),
     attacks: Sequence[str] | None = None,
     family: str | None = None,
-    intent: str = "removal",
+    intent: str = "",
+    scope: str = "",
+    threat: str = "",
+    basis: str = "",
+    deadline: str = "",
     seed: int = 0,
     allow_overlap: bool = False,
     trust_remote_code: bool = False,
@@ -128,7 +133,12 @@ def audit(
         control: Models trained without the forget set; two or more with different seeds.
         attacks: Attacks, each `name:option=value,...`; by default all that fit.
         family: language, classifier or recommender; read from the model where not given.
-        intent: removal, suppression or unsure.
+        intent: removal, suppression or unsure; not stated is read as removal.
+        scope: sample, entity, topic, capability or copyright; not stated is read as entity.
+        threat: Who must not get it back: api (asks and reads answers), logits (reads probabilities as well), weights
+            (holds them) or insider (holds some of the forgotten records too); not stated is read as insider.
+        basis: Why the request must be met: a law, a contract, a policy.
+        deadline: By when, YYYY-MM-DD.
         seed: Seed of the attacks.
         allow_overlap: Accept records that stand in forget and another set.
         trust_remote_code: Run code that comes with a model.
@@ -138,11 +148,13 @@ def audit(
     Raises:
         InputError: If models, records or the key cannot be loaded, or do not fit each other.
     """
+    intake = Intake(intent, scope, threat, basis, deadline)
     key = None if sign is None else read_private(sign)  # before the work that would be lost without it
     options: dict[str, Any] = {
         "model": str(original), "forget": str(forget), "retain": str(retain), "holdout": str(holdout),
-        "control": tuple(str(folder) for folder in control), "family": family or "", "intent": intent, "seed": seed,
-        "allow_overlap": allow_overlap, "trust_remote_code": trust_remote_code,
+        "control": tuple(str(folder) for folder in control), "family": family or "", "intent": intent or "removal",
+        "scope": scope or "entity", "seed": seed, "allow_overlap": allow_overlap,
+        "trust_remote_code": trust_remote_code,
     }  # fmt: skip
     for call in attacks or ():
         find("attack", call.partition(":")[0])
@@ -163,11 +175,13 @@ def audit(
         command="lethe audit",
         benchmarks=(result,),
         environment=environment(),
-        config={name: value for name, value in options.items() if value not in ("", ())} | {"audited": str(model)},
+        config={name: value for name, value in options.items() if value not in ("", ())}
+        | {name: value for name, value in asdict(intake).items() if value}
+        | {"audited": str(model)},
     )
     _write(results, costs, out)
     write_model_card(out, manifest, row=result.rows[-1], benchmark=result)
-    record = write_record(audit_record(results, plan.task(), code=code(), behaviour=subject.behaviour()), out)
+    record = write_record(audit_record(results, plan.task(), intake, code=code(), behaviour=subject.behaviour()), out)
     if key is not None:
         write_signature(record, key)
     return results

@@ -112,6 +112,12 @@ def audit(
     family: Family = None,
     seed: Seed = None,
     intent: Intent = None,
+    scope: Annotated[str | None, typer.Option(help="sample, entity, topic, capability or copyright.")] = None,
+    threat: Annotated[
+        str | None, typer.Option(help="Who must not get it back: api, logits, weights or insider.")
+    ] = None,
+    basis: Annotated[str | None, typer.Option(help="Why the request must be met: a law, a contract.")] = None,
+    deadline: Annotated[str | None, typer.Option(help="By when, YYYY-MM-DD.")] = None,
     allow_overlap: Overlap = None,
     trust_remote_code: Trust = None,
     sign: Annotated[Path | None, typer.Option(help="Private key, see `lethe keygen`; writes audit.json.sig.")] = None,

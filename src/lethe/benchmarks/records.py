@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.models import family_of
 from lethe.registry import benchmark
 from lethe.request import Record, Request
-from lethe.task import Task, sides_on_disk
+from lethe.task import Task, sides_on_disk, with_membership
 
 ROWS = 300  # most records per probe set
 MEASURE = {"language": "probability", "classifier": "accuracy", "recommender": "recall"}
@@ -25,7 +26,11 @@ def records(
     control: tuple[str, ...] = (),
     family: str = "",
     intent: str = "removal",
+    scope: str = "entity",
     seed: int = 0,
+    membership: tuple[str, ...] = (),
+    neighbours: int = 10,
+    masked: str = "",
     allow_overlap: bool = False,
     trust_remote_code: bool = False,
 ) -> Task:
@@ -39,7 +44,11 @@ def records(
         control: Models trained without the forget set.
         family: language, classifier or recommender; read from the model where empty.
         intent: removal, suppression or unsure.
+        scope: sample, entity, topic, capability or copyright.
         seed: Seed of the request.
+        membership: Further membership attacks on texts, or all: see `lethe.task.FURTHER`.
+        neighbours: Reworded texts of each record for the neighbourhood attack.
+        masked: Masked language model that rewords them; without one, words of the records are exchanged.
         allow_overlap: Accept records that stand in forget and another set.
         trust_remote_code: Run code that comes with a model.
 
@@ -51,14 +60,15 @@ def records(
             {"forget": forget, "retain": retain, "holdout": holdout}.items()}  # fmt: skip
     if not sets["retain"]:
         raise InputError("No retain records: without them a destroyed model looks forgetful; give --retain.")
-    request = Request(**sets, intent=intent, seed=seed, allow_overlap=allow_overlap)  # pyright: ignore[reportArgumentType]
+    told: dict[str, Any] = {"intent": intent, "scope": scope}
+    request = Request(**sets, **told, seed=seed, allow_overlap=allow_overlap)
     probes = {name: list(getattr(request, name))[:ROWS] for name in sets if sets[name]}
     if kind == "recommender":
         probes["retain"] = list(request.retain)  # all of them: rankings leave them out
 
     sides = sides_on_disk("records", model, control, family=kind, trust_remote_code=trust_remote_code)
     assert sides is not None  # model is required
-    return Task(
+    task = Task(
         name="records",
         family=kind,
         request=request,
@@ -71,6 +81,7 @@ def records(
         attacks=attacks_for(kind, request.forget),
         note=f"At most {ROWS} records per set; records and models are yours.",
     )
+    return with_membership(task, membership, neighbours=neighbours, masked=masked, seed=seed)
 
 
 def metrics_for(family: str, probes: dict[str, list[Record]]) -> tuple[str, ...]:

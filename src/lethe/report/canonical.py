@@ -22,13 +22,13 @@ def canonical(value: Any) -> bytes:
 
 
 def parse(data: bytes) -> Any:
-    """Read JSON strictly: what two readers could read differently is refused.
+    """Read JSON strictly, numbers as doubles: what two readers could read differently is refused.
 
     Raises:
         ValueError: If the bytes are no UTF-8 or no JSON, or hold a repeated key, NaN or infinity.
     """
     try:
-        return json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_refused)
+        return json.loads(data.decode(), object_pairs_hook=_object, parse_int=_integer, parse_constant=_refused)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -40,6 +40,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key {key!r} comes twice")
         found[key] = value
     return found
+
+
+def _integer(digits: str) -> int | float:
+    """A double where only a double is meant: those from 2^53 on are written without a point as well."""
+    near = float(digits)
+    return int(digits) if abs(near) <= EXACT else near
 
 
 def _refused(constant: str) -> Any:

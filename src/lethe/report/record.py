@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lethe
+from lethe.auditing.intake import STRONGEST, Intake
 from lethe.data.atomic import write_bytes
 from lethe.data.content import digest
 from lethe.findings import Recovery, Verdict
@@ -33,12 +34,13 @@ def schema() -> dict[str, Any]:
     return json.loads((files("lethe.report") / SCHEMA_FILE).read_text(encoding="utf-8"))
 
 
-def audit_record(results: Results, task: Task, *, code: str, behaviour: str) -> dict[str, Any]:
+def audit_record(results: Results, task: Task, intake: Intake, *, code: str, behaviour: str) -> dict[str, Any]:
     """The record of an audit, ready for `canonical`.
 
     Args:
         results: Of one benchmark, whose last row is the audited model.
         task: What was asked and looked at.
+        intake: The request as it was put.
         code: SHA-256 of Lethe's own source.
         behaviour: `Model.behaviour` of the audited model: weights, configuration and tokenizer together.
     """
@@ -52,7 +54,7 @@ def audit_record(results: Results, task: Task, *, code: str, behaviour: str) -> 
             "schema": SCHEMA,
             "lethe": {"version": lethe.__version__, "code": code},
             "environment": results.environment,
-            "request": _request(task),
+            "request": _request(task, intake),
             "models": {
                 "family": found.family,
                 "subject": {**_subject(subject), "behaviour": behaviour},
@@ -64,6 +66,7 @@ def audit_record(results: Results, task: Task, *, code: str, behaviour: str) -> 
             "attacks": [_attack(one) for one in subject.recoveries],
             "checklist": [asdict(check) for check in subject.verdict.checks],
             "verdict": _verdict(subject.verdict, subject, task, len(controls)),
+            "attacker": _attacker(subject.verdict, intake),
         }
     )
 
@@ -77,11 +80,13 @@ def write_record(record: Mapping[str, Any], folder: str | Path) -> Path:
     return write_bytes(Path(folder) / "audit.json", canonical(record))
 
 
-def _request(task: Task) -> dict[str, Any]:
+def _request(task: Task, intake: Intake) -> dict[str, Any]:
     told = describe_request(task.request)
     sets = {name: getattr(task.request, name) for name in ("forget", "retain", "holdout")}
     hashed = {name: {"records": len(records), "sha256": digest(list(records))} for name, records in sets.items()}
-    return {**{key: value for key, value in told.items() if key not in sets}, "sets": hashed}
+    put = {name: getattr(intake, name) for name in ("threat", "basis", "deadline")}
+    stated = [asdict(check) for check in intake.checks()]
+    return {**{key: value for key, value in told.items() if key not in sets}, **put, "intake": stated, "sets": hashed}
 
 
 def _subject(row: Row) -> dict[str, Any]:
@@ -147,6 +152,16 @@ def _verdict(verdict: Verdict, row: Row, task: Task, controls: int) -> dict[str,
             "controls": controls,
             "probed_records": sum(len(records) for records in task.probes.values()),
         },
+    }
+
+
+def _attacker(verdict: Verdict, intake: Intake) -> dict[str, Any]:
+    """What the stated attacker could try, and what came of it."""
+    return {
+        "threat": intake.threat or STRONGEST,
+        "can_try": intake.reach(),
+        "failed": intake.within_reach(verdict.checks, "FAIL"),
+        "not_tested": intake.within_reach(verdict.checks, "NOT TESTED"),
     }
 
 

@@ -8,7 +8,6 @@ can be named from hashes that nobody can alter, and `jq`, `openssl` and `sha256s
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -106,6 +105,8 @@ def verify(
     trusted = None if key is None else fingerprint(read_public(key))
     if report is not None and not Path(report).is_dir():
         raise InputError(f"{report}: there is no such folder; name the one that the audit wrote.")
+    if model is not None and not Path(model).is_dir():
+        raise InputError(f"{model}: there is no such folder; name the audited model's.")
     path = signature_path(audit)
     try:
         statement = _statement(path)
@@ -137,7 +138,7 @@ def _statement(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: In the words of the fault.
     """
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -155,7 +156,7 @@ def _statement(path: Path) -> dict[str, Any]:
         signature = base64.b64decode(found["signature"], validate=True)
         der = base64.b64decode(found["public_key"], validate=True)
         public = load_der_public_key(der)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise ValueError(f"its field signature or public_key is missing or damaged ({error})") from None
     if len(signature) != 64:
         raise ValueError(f"the field signature holds {len(signature)} bytes of 64: it is truncated or damaged")
