@@ -8,6 +8,7 @@ import pytest
 from pytest import approx
 
 from lethe.errors import InputError
+from lethe.scoring import memorization
 from lethe.scoring.memorization import truth_ratio_forget_score
 from lethe.scoring.variants import REPORTED, VARIANTS, one_variant, reported, take_apart, truth_ratio_forget_score_ou
 
@@ -17,7 +18,11 @@ from .test_eval_metrics import FORGET_LOSS, HOLDOUT_LOSS, LAST_WRONG, LOSS_PARA,
 WORKED: dict[str, tuple[tuple[Any, ...], dict[str, float]]] = {
     "truth_ratio": ((LOSS_PARA, LOSS_WRONG), {"arithmetic": 0.385, "geometric": 0.239088}),
     "truth_ratio_forget": (([1e4],), {"tofu": 1e-4}),
-    "extraction_strength": (([LAST_WRONG],), {"paper": 0, "ou": 0.2}),
+    "extraction_strength": (
+        ([[False, True, False, False]],),  # nothing recited: only open-unlearning's loop gives anything, 1/n
+        {"paper": 0, "ou": 1 / 4, "but_last": 0, "ou.but_last": 1 / 3},
+    ),
+    "exact_memorization": (([LAST_WRONG],), {"all": 0.8, "but_last": 1}),
     "min_k": (([TOKENS],), {"k0.2": -2.995732, "k0.4": -2.649159, "k0.4.but_last": -2.995732}),
     "loss": (([TOKENS],), {"nll": 1.263994, "perplexity": np.exp(1.263994)}),
     "lowercase": (([[-1.0]], [[-4.0]]), {"muse": -0.25, "detect_pretrain": 4}),
@@ -28,7 +33,10 @@ WORKED: dict[str, tuple[tuple[Any, ...], dict[str, float]]] = {
     "tpr_at_fpr": ((np.arange(80, 120), np.arange(100), 0.05), {"at_most": 25 / 40, "below": 24 / 40}),
     "privleak": ((0.9991, 0.5228), {"muse": -99.8114}),
 }
-EQUAL = {("min_k", "k0.2", "k0.4.but_last")}  # one token of five, or one of four: equal on this text by chance
+EQUAL = {
+    ("min_k", "k0.2", "k0.4.but_last"),  # one token of five, or one of four: equal on this text by chance
+    ("extraction_strength", "paper", "but_last"),
+}
 
 
 @pytest.mark.parametrize("metric", WORKED)
@@ -106,3 +114,12 @@ def test_names_are_taken_apart_at_the_first_dot():
             take_apart(name)
     with pytest.raises(InputError, match="no numbers"):
         one_variant([])
+
+
+def test_answers_of_one_token_have_none_without_their_last():
+    hits = [[True], [True, True, False]]
+    assert memorization.exact_memorization(hits, but_last=True).tolist() == [1]  # skipped
+    assert memorization.extraction_strength(hits, but_last=True).tolist() == [0, 1]  # 0
+    assert memorization.extraction_strength(hits, ou_compat=True, but_last=True).tolist() == [0, 1]
+    with pytest.raises(InputError, match="every item has one token"):
+        memorization.exact_memorization([[True], [False]], but_last=True)

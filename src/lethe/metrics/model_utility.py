@@ -16,13 +16,13 @@ from lethe.scoring.aggregate import harmonic_interval, harmonic_mean
 SETS = ("retain", "real_authors", "world_facts")
 
 
-@metric(needs={"logits", "generate"}, paper="2401.06121", variants=("geometric", "arithmetic"))
+@metric(needs={"logits", "generate"}, paper="2401.06121", variants=("geometric", "arithmetic", "ou"))
 def model_utility(
     evidence: Evidence,
     controls: Sequence[Evidence] = (),
     *,
     set: Literal["utility"] = "utility",
-    variant: Literal["geometric", "arithmetic"] = "geometric",
+    variant: Literal["geometric", "arithmetic", "ou"] = "geometric",
 ) -> Score:
     """Model utility: harmonic mean of probability, ROUGE and truth-ratio score on three utility sets; higher is better.
 
@@ -30,7 +30,8 @@ def model_utility(
 
     Args:
         set: Always utility.
-        variant: How the truth ratio averages its wrong answers; the two differ by 0.02 to 0.04 on published logs.
+        variant: How the truth ratio averages its wrong answers; the two differ by 0.02 to 0.04 on published logs. ou is
+            geometric with open-unlearning's 1e-10 in the divisors.
     """
     per_set = []
     for name in SETS:

@@ -131,19 +131,25 @@ def knowledge(ratio: npt.ArrayLike) -> FloatArray:
     return 1 / (1 + _ratios(ratio))
 
 
-def exact_memorization(hits: Sequence[npt.ArrayLike]) -> FloatArray:
+def exact_memorization(hits: Sequence[npt.ArrayLike], *, but_last: bool = False) -> FloatArray:
     """Share of tokens whose teacher-forced argmax is right, `(N,)` in 0..1; lower is better on the forget set.
 
     Args:
         hits: for every scored token, whether the argmax equals it, N boolean arrays `(T_i,)`.
+        but_last: leave out every item's last token, as open-unlearning does, and the items of one token with it.
 
     Raises:
-        InputError: an item has no scored token.
+        InputError: an item has no scored token, or none is left.
     """
-    return np.array([item.mean() for item in _hits(hits)])
+    items = [item[:-1] for item in _hits(hits) if len(item) > 1] if but_last else _hits(hits)
+    if not items:
+        raise InputError("exact memorisation: every item has one token and none without its last; count all tokens.")
+    return np.array([item.mean() for item in items])
 
 
-def extraction_strength(hits: Sequence[npt.ArrayLike], *, ou_compat: bool = False) -> FloatArray:
+def extraction_strength(
+    hits: Sequence[npt.ArrayLike], *, ou_compat: bool = False, but_last: bool = False
+) -> FloatArray:
     """Share of the answer that greedy decoding recites after the shortest sufficient prefix, `(N,)` in 0..1.
 
     `1 - k/n` with k the smallest prefix from which every argmax is right; one teacher-forced pass is enough because
@@ -152,13 +158,15 @@ def extraction_strength(hits: Sequence[npt.ArrayLike], *, ou_compat: bool = Fals
     Args:
         hits: for every scored token, whether the argmax equals it, N boolean arrays `(T_i,)`.
         ou_compat: reproduce open-unlearning's loop, which gives 1/n where no suffix is right.
+        but_last: leave out every item's last token, as open-unlearning does; an item of one token scores 0.
 
     Raises:
         InputError: an item has no scored token.
     """
-    suffix = np.array([_right_suffix(item) for item in _hits(hits)])
-    length = np.array([len(item) for item in hits])  # pyright: ignore[reportArgumentType]
-    return (np.maximum(suffix, 1) if ou_compat else suffix) / length
+    items = [item[:-1] if but_last else item for item in _hits(hits)]
+    suffix, length = (np.array([count(item) for item in items]) for count in (_right_suffix, len))
+    suffix = np.where(length > 0, np.maximum(suffix, 1), 0) if ou_compat else suffix
+    return suffix / np.maximum(length, 1)
 
 
 def _right_suffix(hits: BoolArray) -> int:

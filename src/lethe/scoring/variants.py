@@ -84,6 +84,12 @@ VARIANTS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "extraction_strength": {
         "paper": memorization.extraction_strength,
         "ou": partial(memorization.extraction_strength, ou_compat=True),
+        "but_last": partial(memorization.extraction_strength, but_last=True),
+        "ou.but_last": partial(memorization.extraction_strength, ou_compat=True, but_last=True),
+    },
+    "exact_memorization": {
+        "all": memorization.exact_memorization,
+        "but_last": partial(memorization.exact_memorization, but_last=True),
     },
     "rouge": rouge.VARIANTS,
     "min_k": {
@@ -116,8 +122,9 @@ REPORTED: Mapping[str, Mapping[str, str]] = {
         "privleak": "muse",
     },
     "open-unlearning": {
-        "truth_ratio": "geometric.ou", "truth_ratio_forget": "ou", "extraction_strength": "ou",
-        "rouge": "rougeL_recall.stem", "min_k": "k0.4.but_last", "loss": "nll", "zlib": "answer", "grad_norm": "mean",
+        "truth_ratio": "geometric.ou", "truth_ratio_forget": "ou", "extraction_strength": "ou.but_last",
+        "exact_memorization": "but_last", "rouge": "rougeL_recall.stem",
+        "min_k": "k0.4.but_last", "loss": "nll", "zlib": "answer", "grad_norm": "mean",
         "auc": "exposed", "privleak": "ou",
     },
     "open-unlearning.muse": {"rouge": "rougeL_f1.stem"},
