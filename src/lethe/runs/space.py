@@ -17,6 +17,7 @@ RANGES = {
     "epochs": "1:20:log",
     "retain_weight": "0.1:10:log",
     "balance": "0.5:0.99",
+    "density": "0.05:1",
     "forget_epochs": "1:8",
     "epsilon": "",
     "weight_decay": "",
