@@ -1,4 +1,4 @@
-"""The command line: `lethe unlearn`, `audit`, `bench`, `tune`, `report`, `list`, `describe`, `demo`.
+"""The command line: one function for each command that `lethe --help` lists.
 
 Heavy imports live inside the commands, so that `lethe --help` answers at once.
 """
