@@ -25,6 +25,8 @@ from lethe.registry import Card, bind
 
 STEPS = 20
 FAMILY = "language"
+RATES = ("lr", "ascent_lr", "reinforce_lr")
+LENGTHS = ("steps", "epochs", "ascent_epochs")
 AXES: dict[str, dict[str, Any]] = {
     "all": {},
     "lora": {"where": "lora:rank=2"},
@@ -33,14 +35,18 @@ AXES: dict[str, dict[str, Any]] = {
 }
 
 
+def training() -> list[Card]:
+    """The methods for this family that train: those with a learning rate."""
+    return [card for card in cards("method") if FAMILY in families(card) and set(RATES) & set(card.options())]
+
+
 def runs(every: bool) -> Iterator[tuple[str, Card, dict[str, Any]]]:
     """Name, method and options of every run."""
-    for number, card in enumerate(cards("method")):
-        if "checkpoint_every" not in card.options() or FAMILY not in families(card):
-            continue
+    for number, card in enumerate(training()):
         # With one forget batch per epoch an epoch is a step, whatever the method calls its length.
-        given = {"lr": 1e-3, "batch_size": 2, "checkpoint_every": 1}
-        given |= {"steps": STEPS} if "steps" in card.options() else {"epochs": STEPS}
+        given = {"batch_size": 2, "checkpoint_every": 1}
+        given |= {name: 1e-3 for name in RATES if name in card.options()}
+        given |= {next(name for name in LENGTHS if name in card.options()): STEPS}
         composes = "where" in card.options() and card.level != "retraining"
         names = list(AXES) if composes else ["all"]
         for name in names if every else [names[number % len(names)]]:

@@ -135,3 +135,17 @@ def test_mistakes_are_told(tmp_path: Path):
         whp(model, Request([{"id": "z", "text": "Zorvax"}], [KEPT]), anchors={"Zorvax": "John"})
     with pytest.raises(InputError, match="more than the context"):
         whp(model, request, anchors={"Zorvax": "John " * 30})
+
+
+def test_a_finished_reinforcement_is_not_made_again(tmp_path: Path):
+    """It may cost more than what follows: a run that was ended later goes on behind it, to the same bits."""
+    request = Request([RECORD], [KEPT], allow_overlap=True)
+    options: Any = {"epochs": 2, "reinforce_epochs": 3, "anchors": TERMS, "checkpoint_every": 1}
+    first = whp(language(), request, folder=tmp_path, **options)
+    written = tmp_path / "reinforced" / "checkpoint.safetensors"
+    before = written.stat().st_mtime_ns
+    (tmp_path / "checkpoint.safetensors").unlink()
+    assert whp(language(), request, folder=tmp_path, **options).fingerprint() == first.fingerprint()
+    assert written.stat().st_mtime_ns == before  # every step would have written it
+    with pytest.raises(InputError, match="reinforced/checkpoint.safetensors belongs to a run with other"):
+        whp(language(), request, folder=tmp_path, **(options | {"reinforce_lr": 0.5}))

@@ -54,7 +54,8 @@ def objective(
 
     The function receives the copy that will be trained. `retain` is the default of the retain axis, None for objectives
     that bring their own retain terms (the axis is then not offered). `presets` are options by name, "paper" being the
-    authors' own. `defaults` replace the recipe's.
+    authors' own. `defaults` replace the recipe's. A function that trains something itself first (a reinforced model)
+    takes `folder` and `checkpoint_every` too, and is given those of the run.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Model]:
@@ -98,7 +99,9 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
     if retain != "none" and not request.retain:
         raise InputError(f"{who} with retain={retain} needs retain records; give some, or retain=none.")
     unlearned = model.copy()
-    terms = function(unlearned, request, **options)
+    run = {"folder": folder, "checkpoint_every": recipe.checkpoint_every}
+    asked = {name: value for name, value in run.items() if name in inspect.signature(function).parameters}
+    terms = function(unlearned, request, **options, **asked)
     terms = [terms] if isinstance(terms, Term) else list(terms)
     if retain != "none":
         terms.append(_chosen("retain", retain, retain_terms.TERMS)(unlearned, request, weight))
@@ -150,7 +153,7 @@ def _signature(function: Callable[..., Any], retain: Retain | None, defaults: Ma
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in axes.items()
     ]
-    return inspect.Signature([*own, *added], return_annotation=Model)
+    return inspect.Signature([*(p for p in own if p.name not in axes), *added], return_annotation=Model)
 
 
 def _docstring(function: Callable[..., Any], retain: Retain | None) -> str:

@@ -29,6 +29,7 @@ def merging(
     batch_size: int = 32,
     seed: int | None = None,
     folder: Path | None = None,
+    checkpoint_every: int = 0,
 ) -> Model:
     """Merging: add up what several unlearnings changed, so that they correct each other.
 
@@ -44,7 +45,8 @@ def merging(
         epochs: Passes of the specialists over the forget set.
         batch_size: Examples of each term per step.
         seed: Seed of the specialists; the request's where none is given.
-        folder: Where their training logs go.
+        folder: Where their checkpoints and training logs go.
+        checkpoint_every: Steps between checkpoints, which need a folder; 0 writes none.
 
     Raises:
         InputError: If a model is of another architecture, or there is nothing to merge or to train on.
@@ -54,12 +56,15 @@ def merging(
     if not models:
         if not request.retain:
             raise InputError("merging needs retain records to train its specialists; give some, or `models`.")
-        recipe = Recipe(lr=lr, epochs=epochs, batch_size=batch_size, seed=request.seed if seed is None else seed)
+        recipe = Recipe(
+            lr=lr, epochs=epochs, batch_size=batch_size, seed=request.seed if seed is None else seed,
+            checkpoint_every=checkpoint_every,
+        )  # fmt: skip
         for number, (forgets, retains) in enumerate(SPECIALISTS):
             tuned = model.copy()
             kept = Term("retain", tuned.encode(request.retain), own_loss, per="token", weight=retains)
             place = Path(folder) / f"specialist{number}" if folder is not None else None
-            train(tuned, [ascend(tuned, request, forgets), kept], recipe, folder=place)
+            train(tuned, [ascend(tuned, request, forgets), kept], recipe, folder=place, identity="merging")
             vectors.append(difference(tuned.module.state_dict(), start))
     for source in models:
         other = load(source, family=model.family, device=str(model.device)).module.state_dict()

@@ -43,6 +43,7 @@ def needle(
     seed: int | None = None,
     variant: Literal["paper", "reference"] = "paper",
     folder: Path | None = None,
+    checkpoint_every: int = 0,
 ) -> LanguageModel:
     """Needle: obfuscate the value vectors in which a concept is kept, then push them further by gradient ascent.
 
@@ -61,7 +62,8 @@ def needle(
         weight_decay: Decoupled weight decay of the ascent, on the chosen vectors alone.
         seed: Seed of noise and ascent; the request's where none is given.
         variant: paper scales the noise with the vector; reference adds N(0, .1^2), an ablation in wide models only.
-        folder: Where the log of the ascent goes.
+        folder: Where checkpoints and the log of the ascent go.
+        checkpoint_every: Steps of the ascent between checkpoints, which need a folder; 0 writes none.
 
     Raises:
         InputError: If a place is none or does not exist, or there is nothing to search with.
@@ -91,9 +93,10 @@ def needle(
             column.add_(spread * torch.randn(len(column), generator=rng).to(column))
     if ascent_epochs:
         recipe = Recipe(
-            lr=ascent_lr, epochs=ascent_epochs, batch_size=batch_size, weight_decay=weight_decay, seed=seed
+            lr=ascent_lr, epochs=ascent_epochs, batch_size=batch_size, weight_decay=weight_decay, seed=seed,
+            checkpoint_every=checkpoint_every,
         )  # fmt: skip
-        train(ablated, [ascend(ablated, request)], recipe, selection=selection, folder=folder)
+        train(ablated, [ascend(ablated, request)], recipe, selection=selection, folder=folder, identity="needle")
     return ablated
 
 

@@ -26,6 +26,7 @@ def task_vector(
     batch_size: int = 32,
     seed: int | None = None,
     folder: Path | None = None,
+    checkpoint_every: int = 0,
 ) -> Model:
     """Task vector: fine-tune on the forget set, then subtract from the model what that changed.
 
@@ -37,7 +38,8 @@ def task_vector(
         epochs: Passes over the forget set.
         batch_size: Examples per step.
         seed: Seed of the fine-tuning; the request's where none is given.
-        folder: Where the training log goes.
+        folder: Where checkpoints and the training log go.
+        checkpoint_every: Steps between checkpoints, which need a folder; 0 writes none.
 
     Raises:
         InputError: If start=base comes without a base, the other way round, or the base has another architecture.
@@ -46,8 +48,12 @@ def task_vector(
         raise InputError("task_vector: start=base and the folder of the base belong together; give both or neither.")
     origin = load(base, family=model.family, device=str(model.device)) if base else model
     tuned = origin.copy()
-    recipe = Recipe(lr=lr, epochs=epochs, batch_size=batch_size, seed=request.seed if seed is None else seed)
-    train(tuned, [Term("forget", tuned.encode(request.forget), own_loss, per="token")], recipe, folder=folder)
+    recipe = Recipe(
+        lr=lr, epochs=epochs, batch_size=batch_size, seed=request.seed if seed is None else seed,
+        checkpoint_every=checkpoint_every,
+    )  # fmt: skip
+    learn = Term("forget", tuned.encode(request.forget), own_loss, per="token")
+    train(tuned, [learn], recipe, folder=folder, identity="task_vector")
     unlearned = model.copy()
     vector = difference(tuned.module.state_dict(), origin.module.state_dict())
     unlearned.module.load_state_dict(shift(model.module.state_dict(), vector, -alpha))

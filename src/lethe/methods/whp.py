@@ -1,6 +1,7 @@
 """Who's Harry Potter: generic labels."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -40,6 +41,8 @@ def whp(
     repeat: float = 5.0,
     reinforce_lr: float = 1e-3,
     reinforce_epochs: int = 10,
+    folder: Path | None = None,
+    checkpoint_every: int = 0,
 ) -> Term:
     """Who's Harry Potter: learn what a model would say that never read the text.
 
@@ -69,8 +72,11 @@ def whp(
         raise InputError("whp: the anchored terms leave no label to learn; give texts that say more than these names.")
     before, reinforced = model.copy(), model.copy()
     examples = model.encode(request.forget)
-    recipe = Recipe(lr=reinforce_lr, epochs=reinforce_epochs, batch_size=16, seed=request.seed)
-    train(reinforced, [Term("reinforce", examples, own_loss, per="token")], recipe)
+    recipe = Recipe(
+        lr=reinforce_lr, epochs=reinforce_epochs, batch_size=16, seed=request.seed, checkpoint_every=checkpoint_every
+    )
+    place = None if folder is None else Path(folder) / "reinforced"
+    train(reinforced, [Term("reinforce", examples, own_loss, per="token")], recipe, folder=place, identity="whp")
 
     def generic(batch: Batch) -> Tensor:
         chosen = [blocks[i] for i in batch.index.tolist()]
