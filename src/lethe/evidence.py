@@ -43,6 +43,7 @@ class Spec:
     Args:
         max_new_tokens: Longest generation, tokens.
         budgets: Longest generation of single sets, (name, tokens), where it is another.
+        total: Most tokens of a prompt and its generation together; 0 bounds the generation alone.
         generate: Sets whose questions are answered by greedy decoding; "*" stands for all.
         distributions: Sets whose answer distributions are kept whole (for the distance to a control).
         rows: Most records per set of which the distribution is kept.
@@ -53,6 +54,7 @@ class Spec:
 
     max_new_tokens: int = 48
     budgets: tuple[tuple[str, int], ...] = ()
+    total: int = 0
     generate: tuple[str, ...] = ("*",)
     distributions: tuple[str, ...] = ("forget", "retain")
     rows: int = 300
@@ -309,7 +311,7 @@ def _generate(model: Model, probes: Probes, spec: Spec) -> tuple[dict[str, list[
     distinct = list(dict.fromkeys(one for prompts in asked.values() for one in prompts))
     for budget in sorted({budget for _, budget in distinct}):
         prompts = [prompt for prompt, longest in distinct if longest == budget]
-        said = model.generate(prompts, budget)  # pyright: ignore[reportAttributeAccessIssue]
+        said = model.generate(prompts, budget, total=spec.total)  # pyright: ignore[reportAttributeAccessIssue]
         answers |= {(prompt, budget): text for prompt, text in zip(prompts, said, strict=True)}
     return {name: [answers[one] for one in prompts] for name, prompts in asked.items()}, len(distinct)
 

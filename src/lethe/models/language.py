@@ -254,13 +254,15 @@ class LanguageModel(Model):
         temperature: float = 0.0,
         seed: int = 0,
         top_p: float = 1.0,
+        total: int = 0,
     ) -> list[str]:
         """Continuations, decoded without special tokens; prompts of similar length share a batch.
 
         Greedy at temperature 0; above it, drawn from the softmax of all logits over the temperature, or of the most
         likely tokens that hold `top_p` of it together, by this seed and no other state. What the folder's
         generation_config asks for (suppressed tokens, penalties, sampling) is left aside: it can make a model look
-        forgetful that still knows.
+        forgetful that still knows. A prompt and its continuation have at most `total` tokens together (0: no such
+        bound); a prompt that has as many is not continued.
         """
         from transformers import GenerationConfig
 
@@ -282,7 +284,9 @@ class LanguageModel(Model):
                 ids = torch.tensor([[self.pad] * (width - len(encoded[i])) + encoded[i] for i in rows])
                 mask = torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in rows])
                 output = module.generate(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
-                decoded = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+                ends = [width + (max(0, total - len(encoded[i])) if total else max_new_tokens) for i in rows]
+                said = [tokens[width:end] for tokens, end in zip(output, ends, strict=True)]
+                decoded = self.tokenizer.batch_decode(said, skip_special_tokens=True)
                 for row, text in zip(rows, decoded, strict=True):
                     texts[row] = text.strip()
         return texts if self.guard is None else self.guard.answers(prompts, texts)
