@@ -147,5 +147,5 @@ def test_a_finished_reinforcement_is_not_made_again(tmp_path: Path):
     (tmp_path / "checkpoint.safetensors").unlink()
     assert whp(language(), request, folder=tmp_path, **options).fingerprint() == first.fingerprint()
     assert written.stat().st_mtime_ns == before  # every step would have written it
-    with pytest.raises(InputError, match="reinforced/checkpoint.safetensors belongs to a run with other"):
+    with pytest.raises(InputError, match=r"reinforced/checkpoint\.safetensors belongs to a run with other"):
         whp(language(), request, folder=tmp_path, **(options | {"reinforce_lr": 0.5}))
