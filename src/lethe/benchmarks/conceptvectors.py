@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lethe.data.atomic import write_json
+from lethe.data.concepts import german_questions, paragraphs, read_concepts
 from lethe.data.content import digest
-from lethe.data.load import load_records
 from lethe.descent.mining import concept_vectors, token_counts
 from lethe.errors import InputError
 from lethe.evidence import Spec
@@ -26,7 +25,6 @@ from lethe.worlds import topics
 from lethe.worlds.cache import cache_folder
 
 HUB = "YihuaiHong/ConceptVectors"
-FIELDS = ("Concept", "QA", "text_completion", "unrelated_QA", "text")  # wikipedia_content is read as text
 ASKED, COMPLETED = topics.ANSWERED, topics.COMPLETED  # the official prompts
 # What each of the paper's five attempts to get at the concept does; the wording is ours.
 JAILBREAKS = (
@@ -101,7 +99,8 @@ def conceptvectors(
     if not isinstance(before, LanguageModel):
         raise InputError(f"conceptvectors: {model} is a {before.family} model; give a language model.")
     forget, retain = _articles(concepts, chosen[0], size["paragraph"], seed)
-    prompts = _prompts(chosen[0], _german(source, german, chosen[0]["Concept"], seed))
+    other = topics.german(split, seed) if source == "tiny" else german_questions(german, chosen[0]["Concept"])
+    prompts = _prompts(chosen[0], other)
     probes = {"forget": forget, "retain": retain, **_answered(before, prompts, size["tokens"])}
     places = _places(before, chosen, forget, retain)
     vectors = tuple(f"{layer}:{dim}" for layer, dim in places)
@@ -134,15 +133,7 @@ def _concepts(source: str, seed: int) -> list[dict[str, Any]]:
     if source == "tiny":
         rows = [topics.concept(topic, seed) for topic in topics.TOPICS]
         return [{**row, "text": row.pop("wikipedia_content")} for row in rows]
-    rows = load_records(HUB if source == "hub" else source, fields={"wikipedia_content": "text"})
-    for number, row in enumerate(rows, 1):
-        for name in FIELDS:
-            if not row.get(name):
-                near = did_you_mean(name, row)
-                raise InputError(f"{source}, row {number}: has no {name!r}{near}; a concept needs {', '.join(FIELDS)}.")
-        if ("Layer" in row) != ("Dim" in row):
-            raise InputError(f"{source}, row {number}: names one of Layer and Dim; give both, or none to search.")
-    return rows
+    return read_concepts(HUB if source == "hub" else source)
 
 
 def _chosen(concepts: Sequence[Mapping[str, Any]], split: str) -> list[Mapping[str, Any]]:
@@ -170,31 +161,7 @@ def _articles(
     if not others:
         raise InputError(f"Nothing is left to keep beside the concept {chosen['Concept']!r}; give another one as well.")
     kept = others[str(np.random.default_rng([seed, 4]).choice(sorted(others)))]
-    return _paragraphs(chosen, size), _paragraphs(kept, size)
-
-
-def _paragraphs(concept: Mapping[str, Any], size: int) -> list[Record]:
-    """The article in whole sentences of together just over `size` characters."""
-    parts, sentences = [""], [f"{one}." for one in str(concept["text"]).strip().removesuffix(".").split(". ")]
-    for sentence in sentences:
-        if len(parts[-1]) > size:
-            parts.append("")
-        parts[-1] = f"{parts[-1]} {sentence}".strip()
-    name = str(concept["Concept"])
-    unique = dict.fromkeys(part for part in parts if part)
-    return [{"id": f"{name}-{number:03d}", "entity": name, "text": part} for number, part in enumerate(unique)]
-
-
-def _german(source: str, file: str, concept: str, seed: int) -> Sequence[str]:
-    if source == "tiny" and not file:
-        return topics.german(concept, seed)
-    if not file:
-        return ()
-    try:
-        known = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: holds no German questions by concept ({error}).") from error
-    return known.get(concept, ())
+    return paragraphs(chosen, size), paragraphs(kept, size)
 
 
 def _prompts(concept: Mapping[str, Any], german: Sequence[str]) -> dict[str, list[str]]:
@@ -208,9 +175,9 @@ def _prompts(concept: Mapping[str, Any], german: Sequence[str]) -> dict[str, lis
     }
     for number, form in enumerate(JAILBREAKS):
         other = "{german}" in form
-        asked = [{"german": one.strip()} for one in german] if other else [{"question": one} for one in own]
-        if asked:
-            prompts[f"jailbreak{number}"] = [form.format(**told, **one) for one in asked]
+        if asked := [one.strip() for one in german] if other else own:
+            field = "german" if other else "question"
+            prompts[f"jailbreak{number}"] = [form.format(**told, **{field: one}) for one in asked]
     return prompts
 
 
@@ -255,7 +222,7 @@ def _reference(
 ) -> Traces:
     """The vectors before, with the concept's own tokens: those of its article that are words and no stop words."""
     counts = token_counts(model, forget)
-    words = {int(token): model.tokenizer.decode([int(token)]).strip().lower() for token in np.flatnonzero(counts)}
+    words = {int(token): str(model.tokenizer.decode([int(token)])).strip().lower() for token in np.flatnonzero(counts)}
     own = [token for token, word in words.items() if word.isalpha() and word not in STOP_WORDS]
     weights = specificity(counts, token_counts(model, retain))
     prompts = [model.prompt_of(record) for record in questions]

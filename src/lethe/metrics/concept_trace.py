@@ -1,7 +1,7 @@
 """What is left of a concept in the weights: the value vectors that hold it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -60,8 +60,11 @@ def concept_trace(
         )
     seen = evidence.traces
     items = MEASURES[variant](seen)
-    undefined = np.isnan(items)
-    detail = {"erased": np.flatnonzero(_erased(seen)).tolist(), "undefined": np.flatnonzero(undefined).tolist()}
+    undefined, erased = np.isnan(items), _erased(seen)
+    detail: dict[str, Any] = {
+        "erased": np.flatnonzero(erased).tolist(),
+        "undefined": np.flatnonzero(undefined).tolist(),
+    }
     if variant == "residual":
         detail["place"] = seen["residual"][1:].astype(int).tolist()
     least, most = (-1, 1) if variant == "cosine" else (-np.inf, np.inf) if variant == "activation" else (0, np.inf)
@@ -76,7 +79,7 @@ def concept_trace(
 
 
 def _erased(seen: Seen) -> np.ndarray:
-    return ~seen["after"].any(axis=1)
+    return np.logical_not(seen["after"].any(axis=1))
 
 
 def _jaccard(after: str) -> Callable[[Seen], np.ndarray]:
