@@ -20,7 +20,7 @@ from torch import Tensor
 from lethe.data.atomic import folder as atomic_folder
 from lethe.data.content import digest
 from lethe.errors import InputError
-from lethe.models.base import IGNORED, Batch, Model
+from lethe.models.base import IGNORED, Batch, Example, Model, gradient_norms
 from lethe.models.language import LanguageModel
 from lethe.request import Record
 from lethe.traces import Traces, look
@@ -50,6 +50,7 @@ class Spec:
         memory: Room for the distributions of all sets together, MiB; a set keeps its first records, as many as fit into
             its share. A token of a vocabulary of 128,000 takes half a MiB.
         traces: Value vectors to look at; none where it is None.
+        gradients: Sets of which the gradient of every text's loss is measured: one backward pass per distinct text.
     """
 
     max_new_tokens: int = 48
@@ -60,6 +61,7 @@ class Spec:
     rows: int = 300
     memory: float = 2048.0
     traces: Traces | None = None
+    gradients: tuple[str, ...] = ()
 
 
 @dataclass
@@ -67,7 +69,8 @@ class Evidence:
     """Everything observed of one model.
 
     Token arrays are flat over the distinct texts; `offsets` (N + 1) cuts them. `index[set][role]` holds, per record,
-    the numbers of its texts: (N,) for the answer and its paraphrase, (N, K) for K perturbed answers or K choices.
+    the numbers of its texts: (N,) for the answer and its paraphrase, (N, K) for K perturbed answers or K choices;
+    further roles are those of the records' `derived` texts (`lethe.data.derived`).
     """
 
     family: str
@@ -81,6 +84,7 @@ class Evidence:
     distributions: dict[int, np.ndarray] = field(default_factory=dict)  # text number -> (n, V) log-probabilities
     passes: dict[str, int] = field(default_factory=dict)
     traces: dict[str, np.ndarray] = field(default_factory=dict)  # as `lethe.traces.look` gives them
+    gradients: dict[str, np.ndarray] = field(default_factory=dict)  # "set.p" -> norms, see `gradient_norms`
     key: str = ""  # of model, probes and specification together: the name under which it is cached
 
     def sets(self) -> list[str]:
@@ -98,7 +102,9 @@ class Evidence:
             InputError: If the set was not observed, or its records hold nothing for that role.
         """
         if role not in self._observed(name):
-            raise InputError(f"The records of the set {name!r} have no {FIELDS[role]}; give it to every one of them.")
+            raise InputError(
+                f"The records of the set {name!r} have no {FIELDS.get(role, role)}; give it to every one of them."
+            )
         return self.index[name][role]
 
     def _observed(self, name: str) -> Mapping[str, np.ndarray]:
@@ -124,6 +130,16 @@ class Evidence:
         """Log-probabilities (n_i, V) of the answers whose distribution was kept, in the order of the records."""
         return [self.distributions[i] for i in self.texts(name) if i in self.distributions]
 
+    def gradient_norms(self, name: str, p: str = "2") -> np.ndarray:
+        """Norm (p = 2 or inf) of the gradient of each record's mean token loss in every parameter tensor, (N, P).
+
+        Raises:
+            InputError: If no gradients of the set were observed.
+        """
+        if f"{name}.{p}" not in self.gradients:
+            raise InputError(f"No gradients of the set {name!r} were observed; name it in Spec.gradients.")
+        return self.gradients[f"{name}.{p}"]
+
     def generated(self, name: str) -> list[str]:
         """Greedy answers (empty list where none were asked for)."""
         return self.generations.get(name, [])
@@ -141,6 +157,7 @@ class Evidence:
         arrays |= {f"index.{s}.{r}": v for s, roles in self.index.items() for r, v in roles.items()}
         arrays |= {f"distribution.{i}": v for i, v in self.distributions.items()}
         arrays |= {f"trace.{k}": v for k, v in self.traces.items()}
+        arrays |= {f"gradient.{k}": v for k, v in self.gradients.items()}
         meta = {k: getattr(self, k) for k in ("family", "model", "probes", "records", "generations", "passes")}
         with atomic_folder(folder) as temporary:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary / "evidence.safetensors")
@@ -161,9 +178,10 @@ class Evidence:
         tokens = {k: arrays[f"tokens.{k}"] for k in TOKEN_FIELDS}
         kept = {int(k.split(".")[1]): v for k, v in arrays.items() if k.startswith("distribution.")}
         traces = {k[len("trace.") :]: v for k, v in arrays.items() if k.startswith("trace.")}
+        gradients = {k[len("gradient.") :]: v for k, v in arrays.items() if k.startswith("gradient.")}
         # The order of the sets is that of the records (a JSON object keeps it).
         return cls(
-            offsets=arrays["offsets"], tokens=tokens, distributions=kept, traces=traces,
+            offsets=arrays["offsets"], tokens=tokens, distributions=kept, traces=traces, gradients=gradients,
             index={name: index[name] for name in meta["records"]}, **meta,
         )  # fmt: skip
 
@@ -222,12 +240,22 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
     tokens = {name: np.concatenate([values[name] for values in found]) for name in TOKEN_FIELDS}
     generations, prompts = _generate(model, probes, spec)
     traces = _traces(model, probes, spec.traces) if spec.traces else {}
+    gradients = _gradients(model, examples, {name: index[name]["answer"] for name in spec.gradients if name in index})
     return Evidence(
         family=model.family, model=model.fingerprint(), probes=fingerprint, offsets=offsets, tokens=tokens,
         index=index, records={name: [_plain(r) for r in records] for name, records in probes.items()},
         generations=generations, distributions=distributions, passes={"texts": len(examples), "prompts": prompts},
-        traces=traces,
+        traces=traces, gradients=gradients,
     )  # fmt: skip
+
+
+def _gradients(model: Model, examples: Sequence[Example], sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gradient norms of the sets' texts, each distinct text once."""
+    if not sets:
+        return {}
+    numbers = np.unique(np.concatenate(list(sets.values())))
+    norms = gradient_norms(model, [examples[i] for i in numbers])
+    return {f"{name}.{p}": rows[np.searchsorted(numbers, sets[name])] for name in sets for p, rows in norms.items()}
 
 
 def _kept(index: Mapping[str, Mapping[str, np.ndarray]], spec: Spec, sizes: Sequence[int], width: int) -> set[int]:
@@ -257,6 +285,9 @@ def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> d
         if len({len(record["choices"]) for record in records}) > 1:
             raise InputError("The records of one set offer different numbers of choices; make each number a set.")
         roles["choices"] = np.array([[number({**r, "answer": one}) for one in r["choices"]] for r in records])
+    for role in records[0].get("derived", {}) if records else ():
+        rows = [record["derived"][role] for record in records]
+        roles[role] = np.array([number(r) if isinstance(r, Mapping) else [number(one) for one in r] for r in rows])
     return roles
 
 

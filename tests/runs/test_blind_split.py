@@ -1,4 +1,4 @@
-"""A split that membership is measured on is scored without a model as well, and a confounded one is flagged everywhere."""
+"""A split that membership is measured on is scored without a model as well; a confounded one is flagged everywhere."""
 
 import io
 import json
@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 from rich.console import Console
+from tests.report.example import costs, example
 
 from lethe.benchmarks.digits import digits
 from lethe.benchmarks.tofu import tofu
@@ -17,7 +18,6 @@ from lethe.report.view import view
 from lethe.runs.bench import blind_split
 from lethe.runs.results import Blind, load_results
 from lethe.task import Task
-from tests.report.example import costs, example
 
 
 @pytest.fixture(scope="module")

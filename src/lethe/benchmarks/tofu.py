@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from lethe.data.load import load_records
 from lethe.errors import InputError
+from lethe.evidence import Spec
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Request
-from lethe.task import Sides, Task, sides_on_disk
+from lethe.task import Sides, Task, sides_on_disk, with_membership
 from lethe.worlds.models import authors_model
 
 HUB = "locuslab/TOFU"
@@ -37,6 +39,32 @@ METRICS = (
     "model_utility",
     "model_utility:variant=arithmetic",
 )
+
+# What open-unlearning prints under the same names: its divisors, and its tokens without the last.
+SUCCESSOR = {
+    "truth_ratio:set=forget": "truth_ratio:set=forget,variant=ou",
+    "exact_memorization": "exact_memorization:variant=but_last",
+    "extraction_strength": "extraction_strength:variant=ou.but_last",
+    "model_utility": "model_utility:variant=ou",
+}
+
+
+class Protocol(NamedTuple):
+    """What one code base evaluates: rows of each set (None: all), how it generates, and its names of metrics."""
+
+    rows: int | None
+    spec: Spec
+    metrics: tuple[str, ...]
+    generates: str
+
+
+Convention = Literal["tofu", "open-unlearning"]
+PROTOCOLS: dict[str, Protocol] = {
+    "tofu": Protocol(300, Spec(max_new_tokens=200, total=200), METRICS, "200 tokens with the prompt"),
+    "open-unlearning": Protocol(
+        None, Spec(max_new_tokens=200), tuple(SUCCESSOR.get(call, call) for call in METRICS), "200 new tokens"
+    ),
+}
 
 # Options under which each method forgets the tiny world, reported on forget10: found on forget05 and other people by
 # `lethe tune` in twelve trials. Its rule admitted none of idk, llmu, dpo, ceu and task_vector, and was not asked for
@@ -112,7 +140,9 @@ def tofu(
     source: str = "tiny",
     split: str = "forget10",
     seed: int = 0,
-    rows: int = 300,
+    convention: Convention = "tofu",
+    rows: int | None = None,
+    membership: tuple[str, ...] = (),
     model: str = "",
     control: tuple[str, ...] = (),
 ) -> Task:
@@ -122,7 +152,10 @@ def tofu(
         source: tiny (embedded world), hub (the official data), or a folder with the official files.
         split: forget01, forget05 or forget10.
         seed: Seed of the embedded world and of the request.
-        rows: Most rows of each evaluation set; TOFU's own evaluation reads 300, its successor all 400.
+        convention: tofu (its own code: the first 300 rows of each set, 200 tokens with the prompt), or open-unlearning
+            (its successor: all rows, 200 new tokens, and its variants of the metrics). The tiny world generates 48.
+        rows: Most rows of each evaluation set, in the place of the convention's.
+        membership: Further membership attacks, or all: see `lethe.task.FURTHER`.
         model: Folder of the target model; needed unless the source is tiny.
         control: Folders of models trained without the forget set; needed unless the source is tiny.
 
@@ -131,6 +164,13 @@ def tofu(
     """
     if split not in SPLITS:
         raise InputError(f"TOFU has no split {split!r}{did_you_mean(split, SPLITS)}; one of {', '.join(SPLITS)}.")
+    if convention not in PROTOCOLS:
+        near = did_you_mean(convention, PROTOCOLS)
+        raise InputError(f"TOFU has no convention {convention!r}{near}; one of {', '.join(PROTOCOLS)}.")
+    if rows is not None and rows < 1:
+        raise InputError(f"tofu: rows is {rows}; it must be at least 1.")
+    protocol = PROTOCOLS[convention]
+    rows = protocol.rows if rows is None else rows
     read = _reader(source, seed)
     retain_probes = f"{SPLITS[split]}_perturbed" if source == "tiny" else "retain_perturbed"
     probes = {
@@ -142,21 +182,25 @@ def tofu(
     }
     request = Request(read(f"{split}_perturbed"), read(SPLITS[split]), probes["holdout"], seed=seed)
     target, controls = _models(source, SPLITS[split], seed, model, control)
-    return Task(
+    task = Task(
         name="tofu",
         family="language",
         request=request,
         probes=probes,
-        metrics=METRICS,
+        metrics=protocol.metrics,
         knowledge="probability:set=forget",
-        utility="model_utility",
+        utility=next(call for call in protocol.metrics if call.startswith("model_utility")),
         target=target,
         control=controls,
+        spec=Spec() if source == "tiny" else protocol.spec,
         presets=PRESETS if source == "tiny" else {},
         attacks=("relearn", "quantize:bits=8", "quantize:bits=4", "paraphrase", "merge"),
         floors=("noise", "refusal"),
-        note=f"At most {rows} rows per evaluation set; probability and loss count the end-of-sequence token.",
+        note=f"Convention {convention}: {'all' if rows is None else f'at most {rows}'} rows per evaluation set, "
+        f"{'48 new tokens' if source == 'tiny' else protocol.generates}; probability and loss count the end of "
+        "sequence. A p-value holds for its split and number of questions alone.",
     )
+    return with_membership(task, membership, seed=seed)
 
 
 def _reader(source: str, seed: int) -> Callable[[str], list[dict]]:

@@ -62,7 +62,7 @@ def _rotated(image: np.ndarray, angle: float) -> np.ndarray:
 def boundary_distances(
     points: np.ndarray, starts: np.ndarray, decide: Decide, *, iterations: int, budget: int, seed: int
 ) -> tuple[np.ndarray, int]:
-    """L2 distance of points to the nearest change of class that a decision-based search finds (HopSkipJump, 1904.02144).
+    """L2 distance of points to the nearest change of class that a search by decisions finds (HopSkipJump, 1904.02144).
 
     From a start of another class it walks along the boundary: a gradient estimated from the classes around the boundary
     point, a step that is halved until it stays on the other side, and back to the boundary by bisection.

@@ -151,11 +151,11 @@ def _pictures(images: np.ndarray, labels: Sequence[int], classes: int, recipe: M
 def _records(seed: int, noise: float) -> Subject:
     from sklearn.datasets import make_classification
 
-    made = make_classification(
+    made: Any = make_classification(
         n_samples=1600, n_features=COLUMNS, n_informative=10, n_redundant=2, n_classes=CLASSES, n_clusters_per_class=2,
         flip_y=0.0, class_sep=1.2, random_state=seed,
     )  # fmt: skip
-    return _table(made[0], _wrong(np.asarray(made[1]), CLASSES, noise, seed), CLASSES)
+    return _table(np.asarray(made[0]), _wrong(np.asarray(made[1]), CLASSES, noise, seed), CLASSES)
 
 
 def _table(rows: np.ndarray, labels: np.ndarray, classes: int) -> Subject:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -207,3 +208,27 @@ def per_example(model: Model, examples: Sequence[Example], size: int = 8) -> Ten
             order.append(batch.index.cpu())
             values.append(wide(model.loss(batch)).cpu())
     return torch.cat(values)[torch.cat(order).argsort()]
+
+
+def gradient_norms(model: Model, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    """Gradient norms of the mean token loss of every example, by p ("2", "inf"): (N, P) over P parameter tensors.
+
+    One backward pass per example, in eval mode: dropout would add noise. Shared tensors count once.
+    """
+    weights = [weight for weight in model.module.parameters() if weight.is_floating_point()]
+    before = [weight.requires_grad for weight in weights]
+    rows: dict[str, list[list[float]]] = {"2": [], "inf": []}
+    try:
+        with model.evaluating(), torch.enable_grad():
+            for weight in weights:
+                weight.requires_grad_(True)
+            for example in examples:
+                batch = model.collate([example], [0]).to(model.device)
+                loss = (model.loss(batch) / model.sizes(batch)).sum()
+                slopes = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+                for p, found in rows.items():
+                    found.append([float(torch.linalg.vector_norm(slope.float(), float(p))) for slope in slopes])
+    finally:
+        for weight, wanted in zip(weights, before, strict=True):
+            weight.requires_grad_(wanted)
+    return {p: np.array(found) for p, found in rows.items()}

@@ -6,8 +6,8 @@ from lethe.report.numbers import interval, number
 from lethe.runs.results import Blind
 
 MEANING = {
-    "confounded": "Confounded split: members and non-members can be told apart without any model, so membership AUCs on "
-    "it say nothing of forgetting.",
+    "confounded": "Confounded split: members and non-members can be told apart without any model, so membership AUCs "
+    "on it say nothing of forgetting.",
     "undecided": "Whether the split can be told apart without a model is undecided: too few texts.",
     "clean": "No classifier of the texts alone tells members from non-members.",
     "not tested": "Whether the split can be told apart without a model was not tested.",

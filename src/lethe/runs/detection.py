@@ -211,7 +211,7 @@ def score(setting: Setting, folder: str, name: str) -> tuple[list[tuple[Score, .
         seeded = {"variant": "mean"}
     found = []
     with metered() as meter:
-        for place, (role, number) in enumerate(study.audited()):
+        for place, (_, number) in enumerate(study.audited()):
             arrays: Arrays = {}
             for part in observations(name):
                 arrays |= _observed(folder, part, place)
