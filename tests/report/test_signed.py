@@ -25,7 +25,7 @@ from lethe.report.record import audit_record, schema, write_record
 from lethe.report.signed import CHUNK, Verification, sign, verify
 from lethe.request import Request
 from lethe.runs.environment import code, environment
-from lethe.runs.results import Results
+from lethe.runs.results import Blind, Results
 from lethe.runs.verdicts import judged
 from lethe.task import Task
 
@@ -120,8 +120,11 @@ def test_the_record_has_the_published_form_and_a_schema_that_forbids_others():
     Draft202012Validator.check_schema(schema())
     validator = Draft202012Validator(schema())
     for method in ("npo", "rmu", "ga", "scrub", "reverse_bpr"):  # of three families
-        found = parse(canonical(record(method)))
-        validator.validate(found)
+        validator.validate(parse(canonical(record(method))))
+    blind = Blind("clean", worst="words", baselines={"words": [0.5, 0.4, float("nan")]})
+    results = audited()
+    told = replace(results, benchmarks=(replace(results.benchmarks[0], blind=blind),))
+    validator.validate(audit_record(told, task(), INTAKE, code=code(), behaviour=digest("behaviour")))
     for spoil in (
         lambda r: r.pop("verdict"),
         lambda r: r.update(note="more"),
@@ -349,6 +352,24 @@ def test_a_signed_file_that_is_no_record_lacks_what_a_record_has(signed: Signed)
         signed.audit.write_bytes(canonical(content))
         sign(signed.audit, read_private(signed.key))
         assert said in signed.fault()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.pop("file"),
+        lambda s: s["file"].update(chunk_bytes=0),
+        lambda s: s["file"].pop("chunks"),
+        lambda s: s["beside"].update({"../../key.pem": "0" * 64}),
+    ],
+)
+def test_a_signer_who_signs_anything_makes_verify_look_into_nothing(signed: Signed, change: Callable[[Any], object]):
+    found = parse(signed.signature.read_bytes())
+    found.pop("signature")
+    change(found)
+    signature = base64.b64encode(read_private(signed.key).sign(canonical(found))).decode()
+    signed.signature.write_bytes(canonical({**found, "signature": signature}))
+    assert signed.fault(report=signed.folder).endswith("does not have the form that Lethe writes")
 
 
 def test_what_cannot_be_asked_is_refused_in_a_sentence(signed: Signed):

@@ -109,6 +109,7 @@ def _evidence(found: BenchmarkResult, task: Task) -> dict[str, Any]:
         "protocol": found.name,
         "probes": {name: {"records": len(one), "sha256": digest(one)} for name, one in probes.items()},
         "spec": asdict(task.spec),
+        "membership_split": None if found.blind is None else asdict(found.blind),
         "keys": {row.id if row.role != "method" else "subject": row.evidence for row in found.rows if not row.failure},
     }
 

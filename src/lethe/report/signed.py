@@ -169,7 +169,18 @@ def _statement(path: Path) -> dict[str, Any]:
         raise ValueError("the signature does not hold: a field of this file was altered after signing") from None
     if data != spelt or base64.b64encode(signature).decode() != found["signature"]:
         raise ValueError("the signature file was re-serialised: its fields hold, its bytes are others")
+    if not _has_form(statement):
+        raise ValueError("is signed, but does not have the form that Lethe writes")
     return statement
+
+
+def _has_form(statement: Mapping[str, Any]) -> bool:
+    """Whoever holds a key can sign anything: what is not as `sign` writes it is not looked into."""
+    file, beside = statement.get("file"), statement.get("beside")
+    if not isinstance(file, dict) or not isinstance(beside, dict) or not set(beside) <= set(BESIDE):
+        return False
+    kinds = {"bytes": int, "sha256": str, "chunk_bytes": int, "chunks": list, "fields": dict}
+    return all(isinstance(file.get(name), kind) for name, kind in kinds.items()) and file["chunk_bytes"] > 0
 
 
 def _compared(path: Path, signed: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
