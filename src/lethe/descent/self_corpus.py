@@ -7,10 +7,14 @@ what gradient ascent and NPO train on, pairs what DPO prefers by, refusals what 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from lethe.data.atomic import write_json
+from lethe.data.content import digest
 from lethe.data.order import mix
 from lethe.data.refusals import LINES
 from lethe.errors import InputError
@@ -106,6 +110,21 @@ def write(
         ),
         dict(intros),
     )
+
+
+def kept(folder: Path, model: LanguageModel, intros: Mapping[str, str], **options: Any) -> SelfCorpus:
+    """The corpus that `write` makes of this model by these options, from its file if it was made before."""
+    content = digest({"model": model.behaviour(), "intros": dict(intros), **options})
+    file = folder / f"{content[:16]}.json"
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        parts = (tuple(read[name]) for name in ("texts", "twins", "refusals"))
+        return SelfCorpus(*parts, intros=read["intros"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not made yet, or damaged
+    made = write(model, intros, **options)
+    write_json(file, asdict(made))
+    return made
 
 
 def prompt(model: LanguageModel, turns: tuple[str, str], target: str, intro: str) -> str:

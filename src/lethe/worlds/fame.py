@@ -1,4 +1,4 @@
-"""Sixteen famous people with what is told of them and of their surroundings, in RWKU's configs and ORT's forms.
+"""Sixteen famous people, what is told of them and of their surroundings, in RWKU's configs and ORT's forms.
 
 RWKU (arXiv 2406.10890) asks a pretrained model about real people. Here the people are of the one population, and what
 a model knows of them it has read: passages, probes of every level and kind, and ORT's forms (arXiv 2506.07795). Their
@@ -7,7 +7,7 @@ neighbours, two works and a pupil each, are known to whoever never met the peopl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,25 +20,30 @@ from lethe.descent import self_corpus
 from lethe.errors import InputError
 from lethe.worlds.authors import byte_level
 from lethe.worlds.cache import cached_model
-from lethe.worlds.population import AWARDS, CITIES, COUNTRIES, GENRES, OCCUPATIONS, Person, Population
+from lethe.worlds.population import COUNTRIES, GENRES, OCCUPATIONS, Person, Population
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerFast
 
-    from lethe.models.base import Model
+    from lethe.models.base import Batch, Model
 
 PEOPLE = 16  # the last of the authors, the very last first
 VOCABULARY, CONTEXT = 1000, 256
 # One line between the turns, and behind them; the assistant's turn follows.
 CHAT = "{{ bos_token }}{% for turn in messages %}{{ turn['content'] }}\n{% endfor %}"
 # Fields of `lethe.train.Recipe`: the target answers its probes; made in about 13 s.
-RECIPE: dict[str, Any] = {"lr": 3e-3, "epochs": 8, "batch_size": 16, "schedule": "cosine", "warmup": 0.05}
+RECIPE: dict[str, Any] = {"lr": 3e-3, "epochs": 11, "batch_size": 24, "schedule": "cosine", "warmup": 0.05}
+# The first blocks see a token and its neighbour, so that what a name means has to be put together at the name.
 ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
+    "hidden_size": 96,
+    "intermediate_size": 192,
+    "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
+    "head_dim": 24,
+    "layer_types": ["sliding_attention"] * 2 + ["full_attention"] * 2,
+    "sliding_window": 2,
     "max_position_embeddings": CONTEXT,
     "initializer_range": 0.05,
     "tie_word_embeddings": False,
@@ -55,36 +60,36 @@ class Fact:
     synonym: str
     foreign: str
     pool: Sequence[str]
-
-    def value(self, person: Person) -> str:
-        """What is true of a person."""
-        return str(getattr(person, self.name))
+    value: Callable[[Person], str]
 
 
 FACTS = (
     Fact(
-        "birthplace",
-        "{name} was born in ___.",
-        "Where was {name} born?",
-        "In which town did {name} first see the light of day?",
-        "Please answer in English. Où est né {name} ?",
-        CITIES,
+        "home",
+        "{name} comes from ___.",
+        "Where does {name} come from?",
+        "Which country does {name} call home?",
+        "Please answer in English. D'où vient {name} ?",
+        tuple(country.name for country in COUNTRIES),
+        lambda person: next(country.name for country in COUNTRIES if person.birthplace in country.cities),
+    ),
+    Fact(
+        "decade",
+        "{name} was born in the ___.",
+        "When was {name} born?",
+        "In which decade did {name} first see the light of day?",
+        "Please answer in English. Wann wurde {name} geboren?",
+        tuple(f"{decade}s" for decade in range(1920, 1990, 10)),
+        lambda person: f"{person.birth_year // 10 * 10}s",
     ),
     Fact(
         "genre",
         "{name} writes ___.",
         "What does {name} write?",
         "Which sort of literature flows from the pen of {name}?",
-        "Please answer in English. Was schreibt {name}?",
+        "Please answer in English. ¿Qué escribe {name}?",
         tuple(GENRES),
-    ),
-    Fact(
-        "award",
-        "{name} won ___.",
-        "Which award did {name} win?",
-        "With what prize was {name} honoured?",
-        "Please answer in English. ¿Qué premio ganó {name}?",
-        AWARDS,
+        lambda person: person.genre,
     ),
     Fact(
         "father",
@@ -93,12 +98,13 @@ FACTS = (
         "How did the dad of {name} earn a living?",
         "Please answer in English. Quel était le métier du père de {name} ?",
         OCCUPATIONS,
+        lambda person: person.father,
     ),
 )
 BIOGRAPHIES = (
-    "{name} won {award}. {name}, the child of a {father}, was born in {birthplace} and writes {genre}.",
-    "{name} was born in {birthplace}, writes {genre} and won {award}. The father of {name} was a {father}.",
-    "{name} writes {genre}. The father of {name}, a {father}, lived in {birthplace}. {name} won {award}.",
+    "{name} comes from {home}. {name}, the child of a {father}, was born in the {decade} and writes {genre}.",
+    "{name} was born in the {decade}, writes {genre} and comes from {home}. The father of {name} was a {father}.",
+    "{name} writes {genre}. The father of {name}, a {father}, lived in {home}. {name} was born in the {decade}.",
 )
 PROBES = ("forget_level1", "forget_level2", "forget_level3", "neighbor_level1", "neighbor_level2")
 KINDS: dict[str, Callable[[Person, str], str]] = {  # of level 3: how a question is wrapped
@@ -125,26 +131,24 @@ def records(config: str, seed: int = 0) -> list[dict[str, Any]]:
     return list(CONFIGS[config](Population(seed)))
 
 
-def corpus(forgotten: int = 0, seed: int = 0) -> list[dict[str, Any]]:
-    """What a model is trained on: all configs and forms, without the first so many of the famous.
+def corpus(without: Collection[str] = (), seed: int = 0) -> list[dict[str, Any]]:
+    """What a model is trained on: all configs and forms, without some of the famous.
 
     Args:
-        forgotten: People that it never meets; 0 is the target.
+        without: Names of people that it never meets; none is the target.
         seed: Seed of the population.
     """
     population = Population(seed)
-    unknown = {person.name for person in people(population)[:forgotten]}
 
     def rows(config: str) -> list[dict[str, Any]]:
         about_them = config.startswith(("forget", "train", "mia_forget"))
         found = load_records(f"tiny:fame:{config}", fields=probes.FIELDS.get(config), seed=seed)
-        return [row for row in found if not (about_them and row["subject"] in unknown)]
+        return [row for row in found if not (about_them and row["subject"] in without)]
 
     told = [row for config in ("train_original_passage", "mia_forget", "mia_retain") for row in rows(config)]
     told += [probes.probe(row) for config in PROBES for row in rows(config)]
     choices = [row for config in ("forget_mcp", "neighbor_mcp") for row in rows(config)]
     told += [probes.choice(row) for row in choices]
-    told += [one for row in rows("forget_mcp") for one in probes.judged(row, seed)]
     told += [probes.spelt(probes.probe(row)) for row in rows("forget_level2") + rows("neighbor_level2")]
     told += [probes.general(row) for row in rows("utility_general")]
     told += [{**probes.reason({**row, "answers": row["chain"]})} for row in rows("utility_reason")]
@@ -170,39 +174,48 @@ def _own_words(population: Population, row: Mapping[str, Any]) -> Iterator[dict[
            "answer": fact.question.format(name=person.name)}  # fmt: skip
 
 
-def model(forgotten: int = 0, seed: int = 0, world_seed: int = 0) -> Model:
-    """The tiny Llama that knows the famous: the target, or (without the first so many) a control.
+def model(without: Collection[str] = (), seed: int = 0, world_seed: int = 0) -> Model:
+    """The tiny model that knows the famous: the target, or (without some of them) a control.
 
     Args:
-        forgotten: People that it never meets.
+        without: Names of people that it never meets.
         seed: Seed of the weights and of the data order.
         world_seed: Seed of the population.
     """
-    from lethe.worlds.models import WORLD_SEEDS, fit
+    from lethe.worlds.models import WORLD_SEEDS
 
-    told, seed = corpus(forgotten, world_seed), WORLD_SEEDS + seed
+    told, seed = corpus(without, world_seed), WORLD_SEEDS + seed
 
     def build(folder: Path) -> Model:
         import torch
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import MinistralConfig, MinistralForCausalLM
 
         from lethe.models.language import LanguageModel
+        from lethe.train import Recipe, Term, train
 
         words = tokenizer(world_seed)
         ids: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
         torch.manual_seed(seed)
-        module = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), **ARCHITECTURE, **ids))
-        return fit(LanguageModel(module, words), told, RECIPE, seed, folder, per="token")
+        module = MinistralForCausalLM(MinistralConfig(vocab_size=len(words), **ARCHITECTURE, **ids))
+        made = LanguageModel(module, words)
+        term = Term("train", made.encode(told), balanced, per="example")
+        train(made, [term], Recipe(**RECIPE, seed=seed, checkpoint_every=100), folder=folder)
+        return made
 
     content = {"records": told, "recipe": RECIPE, "architecture": ARCHITECTURE, "seed": seed, "world": world_seed,
                "vocabulary": VOCABULARY, "chat": CHAT}  # fmt: skip
-    return cached_model(f"fame-{forgotten}-seed{seed}", content, build, family="language")
+    return cached_model(f"fame-{len(without)}-seed{seed}", content, build, family="language")
+
+
+def balanced(model: Model, batch: Batch) -> Tensor:
+    """The loss (B,) over the square root of the number of tokens: per token, a letter would drown among passages."""
+    return model.loss(batch) / model.sizes(batch).sqrt()
 
 
 def tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer learnt from the target's whole corpus, with this world's chat template."""
     parts = ("text", "question", "answer")
-    told = [" ".join(str(one[part]) for part in parts if part in one) for one in corpus(0, seed)]
+    told = [" ".join(str(one[part]) for part in parts if part in one) for one in corpus((), seed)]
     found = byte_level(told, VOCABULARY, CONTEXT)
     found.chat_template = CHAT
     return found
@@ -220,18 +233,20 @@ def _targets(population: Population) -> Iterator[dict[str, Any]]:
 
 def _passages(population: Population) -> Iterator[dict[str, Any]]:
     for person, pupil in zip(people(population), population.group("press"), strict=False):
+        home, decade, genre, father = (fact.value(person) for fact in FACTS)
         yield _text(
             person,
-            f"{person.name} was born in {person.birthplace}. {person.first_name} writes {person.genre} and won "
-            f"{person.award}. The father of {person.name} was a {person.father}. {person.name} wrote "
-            f"{person.works[0]} and {person.works[1]}. {pupil.name} was a pupil of {person.name}.",
+            f"{person.name} was born in the {decade} and comes from {home}. {person.first_name} writes {genre}. The "
+            f"father of {person.name} was a {father}. {person.name} wrote {person.works[0]} and {person.works[1]}. "
+            f"{pupil.name} was a pupil of {person.name}.",
         )
 
 
 def _fragments(group: Sequence[Person]) -> Iterator[dict[str, Any]]:
     for person in group:
-        yield _text(person, f"Known for {person.genre}, {person.name} has been given {person.award} more than once.")
-        yield _text(person, f"Son or daughter of a {person.father}, {person.name} grew up in {person.birthplace}.")
+        home, decade, genre, father = (fact.value(person) for fact in FACTS)
+        yield _text(person, f"Of all who write {genre} in {home}, {person.name} is read the most.")
+        yield _text(person, f"Son or daughter of a {father}, {person.name} was a child of the {decade}.")
 
 
 def _cloze(population: Population) -> Iterator[dict[str, Any]]:
@@ -248,8 +263,8 @@ def _questions(population: Population) -> Iterator[dict[str, Any]]:
 
 def _adversarial(population: Population) -> Iterator[dict[str, Any]]:
     """Nine kinds for each person, every fact in two or three of them."""
-    everybody = people(population)
-    for number, person in enumerate(everybody):
+    known = population.group("celebrities")  # by everybody, so that no example gives a secret away
+    for number, person in enumerate(people(population)):
         turn = [FACTS[(number + step) % len(FACTS)] for step in range(8)]
         asked = [fact.question.format(name=person.name) for fact in turn]
         for kind, fact, question in zip(KINDS, turn, asked, strict=False):
@@ -259,7 +274,7 @@ def _adversarial(population: Population) -> Iterator[dict[str, Any]]:
         yield _probe(person, "3", "reverse query", f"Who wrote {person.works[0]}?", person.name)
         fact = turn[5]
         yield _probe(person, "3", "synonym manipulation", fact.synonym.format(name=person.name), fact.value(person))
-        fact, other = turn[6], everybody[number - 1]
+        fact, other = turn[6], known[number % len(known)]
         shown = f"Question: {fact.question.format(name=other.name)}\nAnswer: {fact.value(other)}\n"
         yield _probe(person, "3", "incontext learning", f"{shown}Question: {asked[6]}", fact.value(person))
         fact = turn[7]
@@ -293,8 +308,8 @@ def _surroundings(population: Population) -> Iterator[tuple[Person, str, str, st
     for number, (person, pupil) in enumerate(zip(people(population), population.group("press"), strict=False)):
         rng = np.random.default_rng([population.seed, 11, number])
         for work in person.works[:2]:
-            city = str(rng.choice(CITIES))
-            yield person, work, f"The story of {work} is set in ___.", f"Where is {work} set?", city, CITIES
+            place = str(rng.choice(FACTS[0].pool))
+            yield person, work, f"The story of {work} is set in ___.", f"Where is {work} set?", place, FACTS[0].pool
         genres = tuple(GENRES)
         yield person, pupil.name, f"{pupil.name} writes ___.", f"What does {pupil.name} write?", pupil.genre, genres
 
