@@ -50,6 +50,7 @@ class Card:
     evidence_class: str = ""  # attacks: "E1" to "E4"
     unit: str = ""  # attacks: what their strength is counted in
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)  # methods: options by name
+    departs: Mapping[str, Any] = field(default_factory=dict, hash=False)  # methods: options that leave the paper
     expects: Mapping[str, Expectation] = field(default_factory=dict, hash=False)  # headlines: what figures must satisfy
 
     @property
@@ -65,6 +66,10 @@ class Card:
     def options(self) -> dict[str, Option]:
         """Every option with type, default and help, from the signature and the docstring."""
         return options(self.function)
+
+    def departure(self, given: Mapping[str, Any]) -> str:
+        """`at=answer` where an option makes of it what the paper does not describe; nothing where none does."""
+        return ", ".join(f"{name}={value}" for name, value in self.departs.items() if given.get(name) == value)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callab
         evidence_class: str = "",
         unit: str = "",
         presets: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
+        departs: Mapping[str, Any] = types.MappingProxyType({}),
         expects: Mapping[str, Expectation] = types.MappingProxyType({}),
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def attach(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,6 +127,7 @@ def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callab
                 evidence_class=evidence_class,
                 unit=unit,
                 presets=dict(presets),
+                departs=dict(departs),
                 expects=dict(expects),
             )
             return function

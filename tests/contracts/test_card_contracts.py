@@ -87,6 +87,16 @@ def has_presets_that_it_takes(card: Card) -> None:
         assert describe(card.name)["presets"][name].keys() == values.keys()
 
 
+def departs_by_options_that_it_has(card: Card) -> None:
+    """A value that makes another method of it is one that can be given, and is no default nor the paper's own."""
+    assert not card.departs or card.kind == "method"
+    for name, value in card.departs.items():
+        assert bind(card.function, {name: value}) == {name: value}
+        assert card.departure({name: value}) == f"{name}={value}"
+    assert not card.departure({name: option.default for name, option in card.options().items()})
+    assert not card.departure(card.presets.get("paper", {}))
+
+
 def expects_what_a_number_can_be(card: Card) -> None:
     """On one side of a finite bound."""
     assert not card.expects or card.kind == "headline"
@@ -104,6 +114,7 @@ RULES = [
     refuses_what_it_does_not_take,
     asks_for_what_there_is,
     has_presets_that_it_takes,
+    departs_by_options_that_it_has,
     expects_what_a_number_can_be,
 ]
 

@@ -48,14 +48,16 @@ def objective(
     requires: Iterable[str] = (),
     retain: Retain | None = "nll",
     presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    departs: Mapping[str, Any] = MappingProxyType({}),
     **defaults: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Model]]:
     """Turn `function(model, request, *, own options) -> Term | list[Term]` into a method.
 
     The function receives the copy that will be trained. `retain` is the default of the retain axis, None for objectives
     that bring their own retain terms (the axis is then not offered). `presets` are options by name, "paper" being the
-    authors' own. `defaults` replace the recipe's. A function that trains something itself first (a reinforced model)
-    takes `folder` and `checkpoint_every` too, and is given those of the run.
+    authors' own; `departs` are values that make another method of it. `defaults` replace the recipe's. A function that
+    trains something itself first (a reinforced model) takes `folder` and `checkpoint_every`, too, and is given those of
+    the run.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Model]:
@@ -77,7 +79,7 @@ def objective(
         run.__wrapped__ = function
         attach = registry.method(
             families=families, needs=needs, intent=intent, level=level, paper=paper,
-            requires={"forget", *requires}, presets=presets,
+            requires={"forget", *requires}, presets=presets, departs=departs,
         )  # fmt: skip
         return attach(run)
 

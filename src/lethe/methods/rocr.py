@@ -28,6 +28,7 @@ PUBLISHED = {4: 32, 5: 32, 6: 32}  # edited layers and depth of the paper's mode
     paper="2506.07795",
     requires={"forget", "retain"},
     presets={"paper": {"layers": (4, 5, 6), "threshold": 0.02, "relative": False, "ridge": 1.0}},
+    departs={"at": "answer"},
 )
 def rocr(
     model: LanguageModel,

@@ -28,6 +28,7 @@ Anchors = Mapping[str, str]
         "labels": "hard", "retain": "none", "lr": 1e-6, "epochs": 2, "batch_size": 128, "accumulate": 16,
         "reinforce_lr": 3e-6, "reinforce_epochs": 3,
     }},
+    departs={"anchors": "none"},
 )  # fmt: skip
 def whp(
     model: LanguageModel,

@@ -142,16 +142,19 @@ def _options(row: Row) -> str:
 
 
 def _label(row: Row, shared: bool, found: Mapping[Any, list[Row]]) -> str:
-    """The row's name, with the options that tell it from others of that name."""
+    """The row's name, with options that make another method of it and those that tell it from others of that name."""
     if row.role in ("target", "control"):
         return row.role
+    departs = row.card.get("departs", "")
     if not shared:
-        return stem(row.id)
+        return f"{stem(row.id)} ({departs})" if departs not in row.id else stem(row.id)
     others = [settings(rows[0].options) for rows in found.values() if stem(rows[0].id) == stem(row.id)]
     own = settings(row.options)
     telling = [
         f"{name}={own[name]}" for name in own if name != "seed" and any(o.get(name) != own[name] for o in others)
     ]
+    if departs and telling and departs not in telling:
+        telling.append(departs)
     return f"{stem(row.id)} ({', '.join(telling)})" if telling else row.id
 
 

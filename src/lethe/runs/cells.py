@@ -160,7 +160,7 @@ def method_row(plan: Plan, cell: Cell) -> Made:
         return _method_row(plan, cell)
     except Exception as error:  # whatever a method, perhaps another's, does: the others are still compared
         options = options_in_force(find("method", cell.method), dict(cell.options))
-        card = {**_card(cell.method), "preset": str(dict(cell.options).get("preset", ""))}
+        card = {**_card(cell.method, options), "preset": str(dict(cell.options).get("preset", ""))}
         row = Row(cell.id, cell.role, cell.method, cell.seed, options, "", 0, (), card=card, failure=told(error))
         return Made(row, None, float("nan"))
 
@@ -193,7 +193,7 @@ def _method_row(plan: Plan, cell: Cell) -> Made:
         answers=answers(evidence),
         evidence=evidence.key,
         trained=manifest.get("trained_parameters"),
-        card={**_card(cell.method), **_marks(model, manifest)},
+        card={**_card(cell.method, manifest["options"]), **_marks(model, manifest)},
     )
     cost = Cost(manifest["seconds"], manifest["peak_memory_mib"])
     content = {"key": key, "row": asdict(row), "cost": asdict(cost), "retain_loss": _retain_loss(evidence)}
@@ -231,11 +231,12 @@ def _given(plan: Plan, cell: Cell) -> tuple[Model, dict[str, Any]]:
     return model, _manifest(Path(cell.given)) or unknown
 
 
-def _card(method: str) -> dict[str, str]:
+def _card(method: str, options: Mapping[str, Any]) -> dict[str, str]:
     if not method:
         return {"intent": "", "level": "", "paper": "", "summary": "Made elsewhere; no manifest says how."}
     card = find("method", method)
-    return {"intent": card.intent, "level": card.level, "paper": card.paper, "summary": card.summary}
+    told = {"intent": card.intent, "level": card.level, "paper": card.paper, "summary": card.summary}
+    return {**told, "departs": departure} if (departure := card.departure(options)) else told
 
 
 def _marks(model: Model, manifest: Mapping[str, Any]) -> dict[str, str]:

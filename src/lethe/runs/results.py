@@ -35,7 +35,7 @@ class Row:
     recoveries: tuple[Recovery, ...] = ()
     verdict: Verdict | None = None
     answers: tuple[str, ...] = ()  # what the model says to each forget question / label / rank, aligned with `items`
-    card: dict[str, str] = field(default_factory=dict)  # intent, level, paper, summary of the method; preset, guard
+    card: dict[str, str] = field(default_factory=dict)  # of the method: intent, level, paper; preset, guard, departs...
     trained: int | None = None  # parameters that an optimiser moved; None where that is not known
     evidence: str = ""  # key of what was observed of the model
     failure: str = ""  # why there is no model, in one line; such a row has no scores
