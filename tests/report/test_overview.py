@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from tests.report.example import costs
 
+from lethe.benchmarks.tofu import PRESETS
+from lethe.registry import find
 from lethe.report.overview import HEAD, estimate, lines, write_overview
+from lethe.report.tables import groups
 from lethe.runs.results import BenchmarkResult, Results
 
 
@@ -45,13 +48,40 @@ def test_a_method_over_seeds_has_its_mean_with_the_interval_and_what_failed(
     benchmark = over_seeds(language, (2.0, 3.0, 4.0))
     (npo,) = [line for line in lines(benchmark, {}) if line.cells[0].startswith("npo")]
     assert npo.cells[0] == "npo (4 seeds)"
-    assert npo.cells[1] == "3.000 [0.516, 5.484]"  # t(0.975, 2) = 4.303 times 1 / sqrt(3)
+    # t(0.975, 2) = 4.303 times 1 / sqrt(3); the fourth seed failed
+    assert npo.cells[1] == "3.000 [0.516, 5.484], n = 3"
+    assert npo.cells[5].endswith(", n = 3")
     assert npo.cells[-1] == "1,000"
     assert npo.failures == ("npo-seed4 failed: It | broke.",)
     page = write_overview(replace(results, benchmarks=(benchmark,)), {}, tmp_path).read_text(encoding="utf-8")
     assert "npo-seed4 failed: It \\| broke." in page
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     assert {line.count(" | ") for line in rows} == {len(HEAD) - 1}
+
+
+def test_where_every_seed_has_a_value_their_number_stands_at_the_name_alone(
+    results: Results, language: BenchmarkResult
+):
+    benchmark = over_seeds(language, (2.0, 3.0, 4.0))
+    benchmark = replace(benchmark, rows=tuple(row for row in benchmark.rows if not row.failure))
+    (npo,) = [line for line in lines(benchmark, {}) if line.cells[0].startswith("npo")]
+    assert npo.cells[:2] == ("npo (3 seeds)", "3.000 [0.516, 5.484]")
+    assert not any("n =" in text for line in lines(language, costs(results)) for text in line.cells)
+    assert estimate([0.5], of=2) == "0.500, n = 1" and estimate([], of=3) == "–"
+
+
+def test_what_is_not_the_papers_method_is_told_at_its_name(language: BenchmarkResult, results: Results, tmp_path: Path):
+    """Of a row, so in every table, plot and verdict that shows it."""
+    assert find("method", "rocr").departure(PRESETS["rocr"]) == "at=answer"
+    assert not find("method", "rocr").departure({"at": "subject"})
+    (npo,) = [row for row in language.rows if row.id == "npo-seed1"]
+    other = replace(npo, id="rocr-seed1", method="rocr", card={**npo.card, "departs": "at=answer"})
+    named = replace(other, id="rocr-at=answer-seed1")
+    benchmark = replace(language, rows=(*language.rows, other))
+    assert "rocr (at=answer)" in [line.label for line in groups(benchmark)]
+    assert "rocr-at=answer" in [line.label for line in groups(replace(language, rows=(*language.rows, named)))]
+    text = write_overview(replace(results, benchmarks=(benchmark,)), {}, tmp_path).read_text(encoding="utf-8")
+    assert "| rocr (at=answer) |" in text
 
 
 @pytest.mark.parametrize(

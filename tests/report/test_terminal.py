@@ -1,11 +1,12 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from tests.report.example import large
 
 from lethe.report import terminal_table
-from lethe.runs.results import Results
+from lethe.runs.results import BenchmarkResult, Results
 
 
 def shown(results: Results, place: int, width: int) -> str:
@@ -37,6 +38,25 @@ def test_what_was_not_tested_is_said(results: Results):
     assert "Not tested: R1 Jailbreak prefixes (all); N1 Linear probe on every layer (all)." in text
     ga = next(line for line in shown(results, 0, 80).splitlines() if line.startswith(" ga"))
     assert ga.rstrip().endswith("not tested")  # no attack was made on it
+
+
+def test_merging_is_not_counted_among_what_came_back(results: Results):
+    """It puts the original's weights back: whatever was truly deleted fails it as well, so it decides nothing."""
+
+    def last(benchmark: BenchmarkResult) -> tuple[str, str]:
+        told = shown(replace(results, benchmarks=(benchmark,)), 0, 80).splitlines()
+        place = next(i for i, line in enumerate(told) if line.startswith(" rmu"))
+        return told[place].split()[-1], told[place + 1].split()[-1]
+
+    table = results.benchmarks[0]
+    before = last(table)
+    changed = []
+    for row in table.rows:
+        worst = [replace(one, attack="merge", check="R6", adjusted=1.4) for one in row.recoveries[:1]]
+        changed.append(replace(row, recoveries=(*row.recoveries, *worst)))
+    assert last(replace(table, rows=tuple(changed))) == before != ("1.40", "merge")
+    alone = [replace(row, recoveries=row.recoveries[-1:]) for row in changed]
+    assert last(replace(table, rows=tuple(alone)))[0] == "tested"  # "not tested"
 
 
 def test_the_distances_come_first_and_have_their_intervals(results: Results):

@@ -64,8 +64,8 @@ def _line(benchmark: BenchmarkResult, line: Group, costs: Mapping[str, Cost]) ->
     marks = ["floor"] * (line.role == "floor") + [line.seeds] * (len(line.rows) > 1)
     cells = (
         f"{line.label} ({', '.join(marks)})" if marks else line.label,
-        *(estimate(values) for values in scores),
-        estimate(_known(back), 2),
+        *(estimate(values, of=len(line.rows)) for values in scores),
+        estimate(_known(back), 2, of=len(line.rows)),
         number(fmean(seconds) if (seconds := _known(cost.seconds for cost in spent)) else None, 1),
         number(max(_known(cost.peak_memory_mib for cost in spent), default=None), 0),
         " to ".join(f"{value:,}" for value in dict.fromkeys((trained[0], trained[-1]))) if trained else DASH,
@@ -81,9 +81,18 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [known for value in values if (known := finite(value)) is not None]
 
 
-def estimate(values: Sequence[float], decimals: int = 3) -> str:
-    """`mean [low, high]`, the 95 % t-interval of the mean over seeds; of a single seed the value alone."""
-    if len(values) < 2:
-        return number(values[0] if values else None, decimals)
+def estimate(values: Sequence[float], decimals: int = 3, *, of: int = 0) -> str:
+    """`mean [low, high]`, the 95 % t-interval of the mean over seeds; of a single seed the value alone.
+
+    Args:
+        values: One per seed that has a value.
+        decimals: Digits behind the point.
+        of: How many seeds there were; where fewer have a value, their number is told.
+    """
+    if not values:
+        return DASH
+    fewer = f", n = {len(values)}" if len(values) < of else ""
+    if len(values) == 1:
+        return number(values[0], decimals) + fewer
     spread = seed_spread(values)
-    return f"{number(spread.mean, decimals)} {interval(spread.low, spread.high, decimals)}"
+    return f"{number(spread.mean, decimals)} {interval(spread.low, spread.high, decimals)}{fewer}"

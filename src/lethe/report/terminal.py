@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from lethe.auditing.verdict import EXPOSING
 from lethe.report import blind
 from lethe.report.attacks import Curve, curves
 from lethe.report.headlines import bound, headline, reach, shown
@@ -122,9 +123,11 @@ def _cell(one: Column, place: int) -> Text:
 
 
 def _worst(attacks: list[Curve], line: Group) -> Text:
-    known = [curve for curve in attacks if curve.adjusted is not None]
+    """The most that an attack brought back of those that can decide: merging puts the original's own weights back."""
+    deciding = [curve for curve in attacks if curve.recoveries[0].check in EXPOSING]
+    known = [curve for curve in deciding if curve.adjusted is not None]
     if not known:
-        return Text(("undefined" if attacks else "not tested") if line.role == "method" else "", "dim")
+        return Text(("undefined" if deciding else "not tested") if line.role == "method" else "", "dim")
     worst = max(known, key=lambda curve: curve.adjusted or 0.0)
     return Text.assemble(number(worst.adjusted, 2), (f"\n{worst.attack}", "dim"))
 
