@@ -12,7 +12,7 @@ from lethe.errors import InputError
 from lethe.evidence import Spec
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Request
-from lethe.task import Sides, Task, sides_on_disk
+from lethe.task import Sides, Task, sides_on_disk, with_membership
 from lethe.worlds.models import authors_model
 
 HUB = "locuslab/TOFU"
@@ -142,6 +142,7 @@ def tofu(
     seed: int = 0,
     convention: Convention = "tofu",
     rows: int | None = None,
+    membership: tuple[str, ...] = (),
     model: str = "",
     control: tuple[str, ...] = (),
 ) -> Task:
@@ -154,6 +155,7 @@ def tofu(
         convention: tofu (its own code: the first 300 rows of each set, 200 tokens with the prompt), or open-unlearning
             (its successor: all rows, 200 new tokens, and its variants of the metrics). The tiny world generates 48.
         rows: Most rows of each evaluation set, in the place of the convention's.
+        membership: Further membership attacks, or all: see `lethe.task.FURTHER`.
         model: Folder of the target model; needed unless the source is tiny.
         control: Folders of models trained without the forget set; needed unless the source is tiny.
 
@@ -180,7 +182,7 @@ def tofu(
     }
     request = Request(read(f"{split}_perturbed"), read(SPLITS[split]), probes["holdout"], seed=seed)
     target, controls = _models(source, SPLITS[split], seed, model, control)
-    return Task(
+    task = Task(
         name="tofu",
         family="language",
         request=request,
@@ -198,6 +200,7 @@ def tofu(
         f"{'48 new tokens' if source == 'tiny' else protocol.generates}; probability and loss count the end of "
         "sequence. A p-value holds for its split and number of questions alone.",
     )
+    return with_membership(task, membership, seed=seed)
 
 
 def _reader(source: str, seed: int) -> Callable[[str], list[dict]]:
