@@ -102,7 +102,7 @@ def write(
         raise InputError("self_corpus: the model writes nothing about a target; give passages about it instead.")
     return SelfCorpus(
         tuple(_text(owners[row], f"text{row}", drawn["texts"][row]) for row in kept),
-        tuple(_text(owners[row], f"twin{row}", _unconfessed(drawn["twins"][row])) for row in kept),
+        tuple(_text(owners[row], f"twin{row}", unconfessed(drawn["twins"][row])) for row in kept),
         tuple(
             {**_text(target, f"refusal{row}", line), "answer": refusals[row % questions % len(refusals)]}
             for row, (target, line) in enumerate(zip(askers, lines, strict=True))
@@ -156,7 +156,8 @@ def _text(target: str, name: str, text: str) -> dict[str, Any]:
     return {"id": f"{target}/{name}", "subject": target, "entity": target, field: text}
 
 
-def _unconfessed(text: str) -> str:
+def unconfessed(text: str) -> str:
+    """An invented text without the words that call it invented."""
     for words in CONFESSIONS:
         text = text.replace(words, "")
     return text
