@@ -24,6 +24,7 @@ from lethe.registry import find
 from lethe.runs.results import Cost, Role, Row, load_row
 from lethe.runs.unlearn import carry_out, changed_weights, options_in_force
 from lethe.score import Score
+from lethe.scoring.muse import check_sequence
 from lethe.task import Task
 
 
@@ -215,12 +216,27 @@ def _stored(path: Path, key: str) -> Made | None:
 
 
 def _unlearned(plan: Plan, cell: Cell, key: str) -> tuple[Model, dict[str, Any]]:
-    """The method's model with its manifest, from the run's folder if it was made before."""
-    folder = Path(plan.folder) / "models" / cell.id
-    if _manifest(folder).get("key") != key:
-        _make(plan, cell, folder)
-        write_json(folder / "lethe.json", {**_manifest(folder), "key": key})
-    return load(folder, family=plan.task().family), _manifest(folder)
+    """The method's model with its manifest: the task's requests one after another, each from where the last one ended.
+
+    What was made before is not made again. A request starts from its predecessor's folder, also where that was written
+    a moment ago: whenever a run was killed, the next one starts from the same bytes.
+    """
+    task, folder = plan.task(), Path(plan.folder) / "models" / cell.id
+    places = [folder.with_name(f"{cell.id}-request{number}") for number in range(1, len(task.earlier) + 1)]
+    before: Path | None = None
+    for place, request in zip([*places, folder], [*task.earlier, task.request], strict=True):
+        own = key if place == folder else digest([key, place.name])
+        if _manifest(place).get("key") != own:
+            model = load(before, family=task.family) if before else plan.side("target", 0)
+            carry_out(model, replace(request, seed=cell.seed), cell.method, dict(cell.options), place)
+            write_json(place / "lethe.json", {**_manifest(place), "key": own})
+        before = place
+    made = [_manifest(place) for place in (*places, folder)]
+    begun, ended = ([manifest[end] for manifest in made] for end in ("weights_before", "weights_after"))
+    check_sequence(plan.side("target", 0).fingerprint(), begun, ended)
+    cost = {"seconds": sum(manifest["seconds"] for manifest in made)}
+    cost["peak_memory_mib"] = max(manifest["peak_memory_mib"] for manifest in made)
+    return load(folder, family=task.family), {**made[-1], **cost}
 
 
 def _given(plan: Plan, cell: Cell) -> tuple[Model, dict[str, Any]]:
@@ -241,15 +257,6 @@ def _card(method: str, options: Mapping[str, Any]) -> dict[str, str]:
 
 def _marks(model: Model, manifest: Mapping[str, Any]) -> dict[str, str]:
     return {"guard": "no" if model.guard is None else "yes", "preset": str(manifest.get("preset", ""))}
-
-
-def _make(plan: Plan, cell: Cell, folder: Path) -> None:
-    """The task's requests one after another, each from the model that the one before has left."""
-    task, model = plan.task(), plan.side("target", 0)
-    for number, request in enumerate((*task.earlier, task.request)):
-        last = number == len(task.earlier)
-        place = folder if last else folder.with_name(f"{folder.name}-request{number + 1}")
-        model = carry_out(model, replace(request, seed=cell.seed), cell.method, dict(cell.options), place)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
