@@ -8,6 +8,7 @@ with its orientation fixed beforehand, and how far a harmless fine-tuning moves 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,13 +20,14 @@ import numpy as np
 from lethe.auditing.recovery import attacked, knowledge, takes_original
 from lethe.data.atomic import write_json
 from lethe.data.content import digest
+from lethe.data.derived import with_derived
 from lethe.descent.terms import own_loss
 from lethe.errors import InputError
 from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
 from lethe.models.base import Model
 from lethe.registry import Card, find, names
-from lethe.request import Request
+from lethe.request import Record, Request
 from lethe.runs.cells import told
 from lethe.runs.environment import code, environment
 from lethe.runs.workers import Pool
@@ -38,12 +40,14 @@ SCHEMA = 1
 FAMILY = "language"
 SEEDS = 3  # models of each kind on either side; the control of one model are the unknowing ones of the other seeds
 KNOWN = "probability:set=forget"  # what is measured after an attack
-SPEC = Spec(max_new_tokens=32, generate=("forget",), distributions=("forget",))
+SPEC = Spec(max_new_tokens=32, generate=("forget",), distributions=("forget",), gradients=("forget", "holdout"))
+FURTHER = ("lowercase", "neighbourhood", "recall")  # attacks on membership that read texts of their own
+NEIGHBOURS = 3
 HARMLESS: dict[str, Any] = {"lr": 5e-4, "steps": 20, "batch_size": 16}
 # Values that are LOW in a model that knows. Of all others those are high in it; but what is "higher is better" on the
 # forget set (a p-value against the control) is low. Fixed before anything was measured; no figure is turned round.
-LOW = ("truth_ratio", "perplexity", "privleak")
-HIGH = ("truth_ratio.knowledge",)
+LOW = ("truth_ratio", "perplexity", "privleak", "mia_mean", "mia_shift")
+HIGH = ("truth_ratio.knowledge", "privleak.absolute")
 
 Kind = Literal["metric", "attack"]
 
@@ -186,10 +190,11 @@ def conclude(rows: Sequence[Mapping[str, Any]], knows: Sequence[bool]) -> Calibr
     figures = [_metric(name, rows, knows) for name in _shared(rows, "before")]
     figures += [_attack(name, rows, knows) for name in _shared(rows, "attacks")]
     measured = {one.name for one in figures}
+    refused = Counter(name for row in rows for name in row["why"])
     reasons = {name: why for row in rows for name, why in row["why"].items()}
     attacks = set(names("attack"))
     figures += [
-        Trust(name, "attack" if name in attacks else "metric", 1, reason=why)
+        Trust(name, "attack" if name in attacks else "metric", 1, reason=f"{why} ({refused[name]} of {len(rows)})")
         for name, why in sorted(reasons.items())
         if name not in measured
     ]
@@ -252,8 +257,9 @@ def _evidence(folder: str, number: int, seed: int, knows: bool) -> Evidence:
     return observe(witness(number, seed, knows), _probes(number), SPEC, cache=cache)
 
 
-def _probes(number: int) -> dict[str, list[dict[str, Any]]]:
-    return {split: records(split, number)[:30] for split in ("forget", "retain", "holdout")}
+def _probes(number: int) -> dict[str, list[Record]]:
+    sets = {split: records(split, number)[:30] for split in ("forget", "retain", "holdout")}
+    return with_derived(sets, FURTHER, neighbours=NEIGHBOURS, seed=number)
 
 
 def _harmless(model: Model, number: int, seed: int) -> Model:
