@@ -240,11 +240,15 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
     tokens = {name: np.concatenate([values[name] for values in found]) for name in TOKEN_FIELDS}
     generations, prompts = _generate(model, probes, spec)
     traces = _traces(model, probes, spec.traces) if spec.traces else {}
-    gradients = _gradients(model, examples, {name: index[name]["answer"] for name in spec.gradients if name in index})
+    sloped = {name: index[name]["answer"] for name in spec.gradients if name in index}
+    gradients = _gradients(model, examples, sloped)
+    passes = {"texts": len(examples), "prompts": prompts}
+    if sloped:
+        passes["gradients"] = len(np.unique(np.concatenate(list(sloped.values()))))
     return Evidence(
         family=model.family, model=model.fingerprint(), probes=fingerprint, offsets=offsets, tokens=tokens,
         index=index, records={name: [_plain(r) for r in records] for name, records in probes.items()},
-        generations=generations, distributions=distributions, passes={"texts": len(examples), "prompts": prompts},
+        generations=generations, distributions=distributions, passes=passes,
         traces=traces, gradients=gradients,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import pytest
 from tests.attacks.tiny import WORLDS
 from tests.contracts.cases import Rule, always, cards, families, matrix
 
+from lethe.data.derived import with_derived
 from lethe.errors import InputError
 from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
@@ -23,7 +24,9 @@ from lethe.registry import Card, bind, metric
 from lethe.request import Record
 from lethe.score import Score, score_of_items
 
-SPEC = Spec(max_new_tokens=12, distributions=("forget", "retain", "holdout"))
+SPEC = Spec(
+    max_new_tokens=12, distributions=("forget", "retain", "holdout"), gradients=("forget", "holdout")
+)  # fmt: skip
 
 
 @cache
@@ -44,6 +47,10 @@ def probes(family: str) -> dict[str, list[Record]]:
         sets = {name: [with_wrong_answers(record, every) for record in records] for name, records in sets.items()}
         sets |= {"real_authors": sets["retain"][:10], "world_facts": sets["retain"][10:20]}
         sets["retain"] = [{**record, "paraphrased_answer": f"{record['answer']}."} for record in sets["retain"]]
+        asked = [with_choices(record, number % 4) for number, record in enumerate(sets["forget"])]
+        sets |= {"forget": asked, "forget_text": asked, "forget_rotated": [with_choices(one, 0) for one in asked]}
+        read = ("lowercase", "neighbourhood", "recall")
+        sets |= with_derived({name: sets[name] for name in ("forget", "holdout")}, read, neighbours=3)
     if family == "recommender":
         known = {(record["user"], record["item"]) for record in (*request.forget, *request.retain)}
         sets["test"] = unseen(sets["retain"], known)
@@ -56,6 +63,12 @@ def with_wrong_answers(record: Record, every: Sequence[Record]) -> Record:
     others = {other["answer"]: None for other in every if other["id"].endswith(f"-{field}")}
     wrong = [answer for answer in others if answer != record["answer"]][:3]
     return {**record, "perturbed_answer": wrong, "kind": field}
+
+
+def with_choices(record: Record, place: int) -> Record:
+    choices = list(record["perturbed_answer"])
+    choices.insert(place, record["answer"])
+    return {**record, "choices": choices, "key": place}
 
 
 def unseen(records: Sequence[Record], known: set[tuple[int, int]]) -> list[Record]:
@@ -177,8 +190,8 @@ def tells_target_from_controls(card: Card, family: str) -> None:
         if "variant" in options and options["variant"] != card.options()["variant"].default:
             continue
         if compares(card, target, options):
-            assert found.direction == "lower"
-            assert found.value > 2 * max(one, other)
+            assert found.direction != "higher"
+            assert abs(found.value - best(found)) > 2 * max(abs(one - best(found)), abs(other - best(found)))
         else:
             assert abs(found.value - (one + other) / 2) > 2 * abs(one - other)
 
@@ -193,6 +206,12 @@ def attempt(card: Card, evidence: Evidence, controls: Sequence[Evidence], option
 def compares(card: Card, evidence: Evidence, options: dict[str, Any]) -> bool:
     """It has nothing to say without a control."""
     return attempt(card, evidence, (), options) is None
+
+
+def best(found: Score) -> float:
+    """What a comparison finds between equals; one whose ideal is the control's (an AUC) stands in the middle then."""
+    low, high = found.range
+    return {"lower": low, "higher": high, "control": (low + high) / 2}[found.direction]
 
 
 def reads_answers(card: Card, evidence: Evidence, controls: Sequence[Evidence], options: dict[str, Any]) -> bool:
@@ -211,7 +230,7 @@ def is_best_between_equals(card: Card, family: str) -> None:
     for options in calls(card):
         found = attempt(card, target, [target], options)
         if found is not None and compares(card, target, options):
-            assert found.value == pytest.approx(found.range[0 if found.direction == "lower" else 1], abs=1e-6)
+            assert found.value == pytest.approx(best(found), abs=1e-6)
 
 
 RULES: dict[Rule, Callable[[Card], bool]] = {

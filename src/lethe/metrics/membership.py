@@ -1,7 +1,7 @@
 """Membership inference: can the forget set be told from records never seen?"""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -20,7 +20,7 @@ Variant = Literal[
 ]  # fmt: skip
 
 
-@metric(needs={"logits"}, paper="2402.07841", variants=("loss", "min_k", "min_k_pp", "zlib"))
+@metric(needs={"logits"}, paper="2402.07841", variants=get_args(Variant))
 def membership(
     evidence: Evidence,
     controls: Sequence[Evidence] = (),
@@ -67,8 +67,9 @@ def _z(evidence: Evidence, name: str) -> list[np.ndarray]:
 
 
 def _zlib(evidence: Evidence, name: str, k: float) -> np.ndarray:
+    logp = evidence.per_token(name)
     texts = [str(record.get("answer", record.get("text", ""))) for record in evidence.records[name]]
-    return attacks.zlib(evidence.per_token(name), texts)
+    return attacks.zlib(logp, texts)
 
 
 def _lowercase(evidence: Evidence, name: str, form: Literal["muse", "detect_pretrain"]) -> np.ndarray:
