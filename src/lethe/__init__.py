@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from lethe.errors import InputError
     from lethe.evidence import Evidence, observe
     from lethe.models import load
-    from lethe.report.signed import verify
+    from lethe.report.verified import verify
     from lethe.request import Request
     from lethe.studies import calibrate, rescore
 
@@ -28,7 +28,7 @@ _HOMES = {
     "rescore": "lethe.studies",
     "tune": "lethe.api",
     "unlearn": "lethe.api",
-    "verify": "lethe.report.signed",
+    "verify": "lethe.report.verified",
 }
 
 __all__ = [

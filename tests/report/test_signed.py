@@ -22,7 +22,8 @@ from lethe.errors import InputError
 from lethe.report.canonical import canonical, parse
 from lethe.report.keys import fingerprint, make_keys, read_private, read_public
 from lethe.report.record import audit_record, schema, write_record
-from lethe.report.signed import CHUNK, Verification, sign, verify
+from lethe.report.signed import CHUNK, sign
+from lethe.report.verified import Verification, verify
 from lethe.request import Request
 from lethe.runs.environment import code, environment
 from lethe.runs.results import Blind, Results
