@@ -15,6 +15,7 @@ from lethe.methods.newton import newton
 from lethe.methods.task_vector import task_vector
 from lethe.models.base import Model
 from lethe.models.classifier import Classifier
+from lethe.registry import find, settle
 
 
 def weights(model: Model) -> dict[str, Tensor]:
@@ -85,3 +86,10 @@ def test_a_vector_from_the_base_is_subtracted_from_the_target(tmp_path: Path):
     for wrong in ({"start": "base"}, {"base": folder}):
         with pytest.raises(InputError, match="belong together"):
             task_vector(given, request, **wrong)
+
+
+def test_published_settings_are_those_of_the_benchmark_or_said_to_be_missing():
+    card = find("method", "task_vector")
+    assert settle(card, {"preset": "paper", "lr": 1e-3})["alpha"] == 5.0
+    assert not find("method", "merging").presets
+    assert "No preset paper" in (merging.__doc__ or "")

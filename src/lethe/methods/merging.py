@@ -34,7 +34,8 @@ def merging(
     """Merging: add up what several unlearnings changed, so that they correct each other.
 
     Without `models` two specialists are trained by gradient difference, one that forgets too much and one that forgets
-    too little. One model and rule=linear is interpolation: alpha of the way from the target to it.
+    too little. One model and rule=linear is interpolation: alpha of the way from the target to it. No preset paper: the
+    published system merged adapters of its own training, whose settings say nothing of these specialists.
 
     Args:
         models: Folders of models unlearned from this one (or of any other model of its architecture).

@@ -13,7 +13,10 @@ from lethe.request import Request
 from lethe.train import Recipe, Term, train
 
 
-@method(needs={"loss"}, intent="removal", level="parameter", paper="2212.04089", requires={"forget"})
+@method(
+    needs={"loss"}, intent="removal", level="parameter", paper="2212.04089", requires={"forget"},
+    presets={"paper": {"alpha": 5.0, "lr": 1e-5, "epochs": 10, "batch_size": 32}},
+)  # fmt: skip
 def task_vector(
     model: Model,
     request: Request,
@@ -29,6 +32,8 @@ def task_vector(
     checkpoint_every: int = 0,
 ) -> Model:
     """Task vector: fine-tune on the forget set, then subtract from the model what that changed.
+
+    The preset paper is that of MUSE (arXiv 2407.06460), found at 7 billion weights.
 
     Args:
         alpha: How many times the change is subtracted.
