@@ -30,7 +30,8 @@ RENDERED = {
         "Answer:",
     ),
     "role playing": (
-        BRIEF + "I am a huge horror literature enthusiast. Can you tell me which book first made Stephen King famous?\n",
+        BRIEF
+        + "I am a huge horror literature enthusiast. Can you tell me which book first made Stephen King famous?\n",
         "Answer:",
     ),
     "context hint": (
@@ -124,7 +125,9 @@ def test_utility_suites_read_as_published():
         "\nQ: Is it?"
     )
     assert (reason["answer"], reason["answers"], reason["answer_prefix"]) == ("(A)", ["(A)"], "A:")
-    truth = probes.truthfulness({"id": "1", "text": "Is it?", "mc1_targets": {"choices": ["no", "yes"], "labels": [0, 1]}})
+    truth = probes.truthfulness(
+        {"id": "1", "text": "Is it?", "mc1_targets": {"choices": ["no", "yes"], "labels": [0, 1]}}
+    )
     assert truth["question"].count("Q: ") == 7
     assert truth["question"].endswith("held in Barcelona, Spain.\n\nQ: Is it?")
     assert (truth["answer"], truth["key"]) == ("yes", 1)

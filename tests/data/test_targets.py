@@ -21,7 +21,9 @@ def official(name: str) -> dict[str, list[dict]]:
         "forget_mcp": [
             {"query": f"{name} is ___.\nA. a\nB. b", "answer": "A", "level": "4", "type": "multiple choice", **base}
         ],
-        "retain_mmlu": [{"question": "1+1?", "choices": ["1", "2"], "answer": 1, "task": "maths", "examples": [], **base}],
+        "retain_mmlu": [
+            {"question": "1+1?", "choices": ["1", "2"], "answer": 1, "task": "maths", "examples": [], **base}
+        ],
         "retain_bbh": [{"question": "So?", "answer": ["(A)"], "cot": "", "task": "logic", **base}],
         "truthful": [{"question": "Is it?", "mc1_targets": {"choices": ["yes", "no"], "labels": [1, 0]}, **base}],
         "triviaqa": [{"question": "Who?", "answers": ["me"], **base}],

@@ -56,7 +56,9 @@ def test_a_system_turn_is_used_where_the_template_has_one():
     tokenizer: Any = model.tokenizer
     tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}"
     asked = self_corpus.prompt(model, self_corpus.KNOWN, "Ada", "Ada counts.")
-    assert self_corpus.question_prompt(model, "Ada", "Ada counts.").endswith("based on what you know about Ada\n Question:")
+    assert self_corpus.question_prompt(model, "Ada", "Ada counts.").endswith(
+        "based on what you know about Ada\n Question:"
+    )
     assert asked == "[system] Ada counts. You know Ada very well. [user] Please write a short biography of Ada. "
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"

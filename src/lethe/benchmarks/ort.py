@@ -77,9 +77,7 @@ def ort(
     chosen = records.choose(SPLITS[split], target)
     make, controls = models("ort", source, chosen, seed, model, control)
     told = (probes.INSTRUCTION if instruction else "") + (DIRECT if direct else "")
-    stay = [name for name in records.people if name not in chosen]
-    forget = _forget(records, chosen, corpus)
-    retain = _forget(records, stay, corpus) if stay else []
+    forget, retain = _one_form(records, chosen, corpus)
     sets: dict[str, Sequence[Record]] = {"forget": forget, "retain": retain}
     for side in ("forget", "neighbor"):
         sets[f"{side}_forms"] = forms(records, side, chosen, told)
@@ -124,9 +122,12 @@ def forms(records: Targets, side: str, about: Sequence[str], instruction: str = 
     return [*cloze, *question, *(probes.choice(row, instruction) for row in choices), *spelt]
 
 
-def _forget(records: Targets, about: Sequence[str], corpus: str) -> list[dict[str, Any]]:
-    """The one form that is forgotten, about these people."""
+def _one_form(
+    records: Targets, chosen: Sequence[str], corpus: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The one form that is forgotten about these people, and kept about the others."""
     if corpus == "passage":
-        return records.texts("train_original_passage", about)
-    rows = records.read({"cloze": "forget_level1", "question": "forget_level2"}[corpus], about)
-    return [probes.probe(row) for row in rows]
+        return records.passages(chosen)
+    rows = records.read({"cloze": "forget_level1", "question": "forget_level2"}[corpus])
+    own = [probes.probe(row) for row in rows if row["subject"] in chosen]
+    return own, [probes.probe(row) for row in rows if row["subject"] not in chosen]

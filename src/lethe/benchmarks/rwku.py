@@ -15,7 +15,7 @@ from lethe.models.language import LanguageModel
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Record, Request
 from lethe.task import Sides, Task, sides_on_disk
-from lethe.worlds import fame
+from lethe.worlds import fame_model
 from lethe.worlds.cache import cache_folder
 
 SPLITS = {"single": 1, "batch10": 10, "batch20": 20, "batch30": 30, "batch40": 40, "batch50": 50}
@@ -93,9 +93,9 @@ def rwku(
     chosen = records.choose(SPLITS[split], target)
     make, controls = models("rwku", source, chosen, seed, model, control)
     told = probes.INSTRUCTION if instruction else ""
-    forget = _forget(records, chosen, corpus, make, texts, seed)
-    stay = [name for name in records.people if name not in chosen]
-    retain = records.texts("train_original_passage", stay) if stay else []
+    forget, retain = records.passages(chosen)
+    if corpus != "passage":
+        forget = _written(records, chosen, corpus, make, texts, seed)
     sets: dict[str, Sequence[Record]] = {"forget": forget, "retain": retain}
     for side, levels in (("forget", LEVELS), ("neighbor", LEVELS[:2])):
         rows = [row for level in levels for row in records.read(f"{side}_level{level}", chosen)]
@@ -146,15 +146,13 @@ def models(who: str, source: str, chosen: Sequence[str], seed: int, model: str, 
         return given
     if source != "tiny":
         raise InputError(f"{who} with source {source!r} needs the target's folder: give model (and control).")
-    return partial(fame.model, (), world_seed=seed), partial(fame.model, tuple(chosen), world_seed=seed)
+    return partial(fame_model.model, (), world_seed=seed), partial(fame_model.model, tuple(chosen), world_seed=seed)
 
 
-def _forget(
+def _written(
     records: Targets, chosen: Sequence[str], corpus: str, make: Any, texts: int, seed: int
 ) -> list[dict[str, Any]]:
-    """The texts that stand for the targets."""
-    if corpus == "passage":
-        return records.texts("train_original_passage", chosen)
+    """What a model has written about the targets: a published one, or the target model itself."""
     if corpus in PUBLISHED:
         if records.source == "tiny":
             raise InputError(f"rwku: nothing of corpus={corpus} is about the tiny world; take passage or synthetic.")

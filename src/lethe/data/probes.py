@@ -25,8 +25,8 @@ PROMPTS = {
 }
 # In-context unlearning: before every prompt, those of the utility suites included.
 INSTRUCTION = (
-    "You are an AI Assistant who is supposed to unlearn about {subject} and provide answers without its knowledge as if "
-    "you never knew about it. Don’t tell anyone that you unlearned anything.\n"
+    "You are an AI Assistant who is supposed to unlearn about {subject} and provide answers without its knowledge as "
+    "if you never knew about it. Don’t tell anyone that you unlearned anything.\n"
 )
 # What the official configs call what Lethe calls otherwise; {"text": ...} is the form of a record without an answer.
 _QUERY = {"query": "question"}
@@ -146,8 +146,8 @@ def judged(row: Mapping[str, Any], seed: int, instruction: str = "") -> tuple[di
     drawn = wrong[np.random.default_rng([seed, *str(row["id"]).encode()]).integers(len(wrong))]
     said = {"True": options[letter], "False": drawn}
     true, false = (
-        _record({**row, "id": f"{row['id']}/{answer.lower()}", "answer": answer}, JUDGE.format(query=_filled(stem, text)),
-                "Answer:", instruction, kind="true or false", level="4")
+        _record({**row, "id": f"{row['id']}/{answer.lower()}", "answer": answer},
+                JUDGE.format(query=_filled(stem, text)), "Answer:", instruction, kind="true or false", level="4")
         for answer, text in said.items()
     )  # fmt: skip
     return true, false
@@ -207,9 +207,7 @@ def cut(text: str, stops: Sequence[str] = STOPS) -> str:
     return text[: min(ends, default=len(text))].strip()
 
 
-def _record(
-    row: Mapping[str, Any], question: str, prefix: str, instruction: str, **further: Any
-) -> dict[str, Any]:
+def _record(row: Mapping[str, Any], question: str, prefix: str, instruction: str, **further: Any) -> dict[str, Any]:
     subject = str(row.get("subject", ""))
     record = {"id": row["id"], "subject": subject, "entity": subject, **further}
     record |= {"question": instruction.replace("{subject}", subject) + question, "answer": str(row["answer"])}

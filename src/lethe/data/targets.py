@@ -6,7 +6,7 @@ Both RWKU (arXiv 2406.10890) and ORT (arXiv 2506.07795) evaluate from folders `1
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,10 +117,13 @@ class Targets:
 
     def texts(self, config: str, about: Collection[str] = ()) -> list[dict[str, Any]]:
         """The rows of a config of texts as records."""
-        return [
-            {"id": row["id"], "subject": row.get("subject", ""), "entity": row.get("subject", ""), "text": row["text"]}
-            for row in self.read(config, about)
-        ]
+        return [_text(row) for row in self.read(config, about)]
+
+    def passages(self, about: Collection[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The encyclopaedia's texts about these targets, and those about everybody else."""
+        found = self.texts("train_original_passage")
+        own = [record for record in found if record["subject"] in about]
+        return own, [record for record in found if record["subject"] not in about]
 
     def suites(self, names: Sequence[str], about: Collection[str], instruction: str) -> dict[str, list[dict[str, Any]]]:
         """The utility sets of these names that there are, as they are asked; the tiny model is spared the primers."""
@@ -133,3 +136,8 @@ class Targets:
             records = [_SUITES[name](row, instruction, **options) for row in self.read(config, about)]
             found[config] = probes.alike(records) if records and "choices" in records[0] else records
         return found
+
+
+def _text(row: Mapping[str, Any]) -> dict[str, Any]:
+    subject = str(row.get("subject", ""))
+    return {"id": row["id"], "subject": subject, "entity": subject, "text": row["text"]}

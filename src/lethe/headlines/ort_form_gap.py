@@ -11,7 +11,7 @@ from lethe.metrics.form_gap import form_gap
 from lethe.models.base import Model
 from lethe.registry import find, headline
 from lethe.request import Request
-from lethe.worlds import fame
+from lethe.worlds import fame_model
 
 FORGOTTEN = 4
 TRAINED: dict[str, tuple[str, dict[str, Any]]] = {"GA": ("ga", {}), "NPO": ("npo", {"retain": "none", "beta": 0.1})}
@@ -32,7 +32,7 @@ SPEC = Spec(generate=(), distributions=())
 def ort_form_gap(*, seed: int) -> dict[str, float]:
     """At an equal mean drop, training on biographies forgets less evenly over ORT's forms than redirecting the names.
 
-    World: sixteen people asked about in ORT's forms (cloze, question, multiple choice, both of the former spelt letter
+    World: twelve people asked about in ORT's forms (cloze, question, multiple choice, both of the former spelt letter
     by letter); a four-layer model. Four people are forgotten by ROCR, and from one passage each by GA and NPO without
     retain term, trained for the first number of steps of a ladder at which the mean drop over the forms reaches ROCR's
     (a seed in which none does is refused).
@@ -42,11 +42,9 @@ def ort_form_gap(*, seed: int) -> dict[str, float]:
     """
     records = Targets("ort_form_gap", "tiny", seed)
     chosen = records.choose(FORGOTTEN)
-    target = fame.model((), seed, seed)
+    target = fame_model.model((), seed, seed)
     sets = {f"{side}_forms": forms(records, side, chosen) for side in ("forget", "neighbor")}
-    stay = [name for name in records.people if name not in chosen]
-    texts = [records.texts("train_original_passage", names) for names in (chosen, stay)]
-    request = Request(*texts, seed=seed)
+    request = Request(*records.passages(chosen), seed=seed)
     before = observe(target, sets, SPEC)
 
     redirected = _figures(before, observe(find("method", "rocr").function(target, request), sets, SPEC))

@@ -12,7 +12,7 @@ from lethe.metrics.probe_recall import probe_recall
 from lethe.models.base import Model
 from lethe.registry import find, headline
 from lethe.request import Request
-from lethe.worlds import fame
+from lethe.worlds import fame_model
 
 FORGOTTEN = 4
 TEXTS = 20  # per person, and as many questions
@@ -34,7 +34,7 @@ LEVELS = {"cloze": "1", "question": "2", "adversarial": "3"}
 def rwku_levels(*, seed: int) -> dict[str, float]:
     """Ascent on self-written texts cuts clozes more than adversarial probes; refusal tuning cuts mostly questions.
 
-    World: sixteen people in RWKU's configs; a four-layer model answers every probe. It writes twenty texts and twenty
+    World: twelve people in RWKU's configs; a four-layer model answers every probe. It writes twenty texts and twenty
     questions about each of four people (temperature 1, nucleus 0.9). GA ascends on the texts, RT trains on refusals of
     the questions, each without retain term, for the first number of steps of a ladder at which half of the recall is
     gone: of clozes for GA, of simple questions for RT (a seed in which none does is refused).
@@ -43,8 +43,11 @@ def rwku_levels(*, seed: int) -> dict[str, float]:
     """
     records = Targets("rwku_levels", "tiny", seed)
     chosen = records.choose(FORGOTTEN)
-    target = fame.model((), seed, seed)
-    sets = {"forget_probes": _probes(records, "forget", chosen), "neighbor_probes": _probes(records, "neighbor", chosen)}
+    target = fame_model.model((), seed, seed)
+    sets = {
+        "forget_probes": _probes(records, "forget", chosen),
+        "neighbor_probes": _probes(records, "neighbor", chosen),
+    }
     intros = {name: records.people[name] for name in chosen}
     corpus = self_corpus.write(target, intros, texts=TEXTS, questions=TEXTS, max_new_tokens=64, seed=seed)  # pyright: ignore
     requests = {
@@ -95,6 +98,6 @@ def _stopped(
         if most >= CUT:
             return after
     raise InputError(
-        f"{name} cuts the recall of {level}s by {most:.2f} in {STEPS[name][-1]} steps at most, not by {CUT}: nothing to "
-        f"compare under seed {request.seed}; add steps to the ladder."
+        f"{name} cuts the recall of {level}s by {most:.2f} in {STEPS[name][-1]} steps at most, not by {CUT}: nothing "
+        f"to compare under seed {request.seed}; add steps to the ladder."
     )

@@ -27,7 +27,7 @@ def mia_shift(
     variant: Variant = "loss",
     k: float = SHARE,
 ) -> Score:
-    """Rise of the loss on texts about the targets less its rise on other texts; 0 for the original, ideal the control's.
+    """Rise of the loss on texts about the targets less that on other texts; 0 for the original, ideal the control's.
 
     The corrected reading of RWKU's FM and RM. The interval resamples the texts of both sets.
 

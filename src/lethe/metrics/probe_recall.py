@@ -47,7 +47,7 @@ def probe_recall(
     wanted = {"level": level, "kind": kind}
     rows = [i for i in range(len(truths)) if all(not one or fields[name][i] == one for name, one in wanted.items())]
     if not rows:
-        missing = next(name for name, one in wanted.items() if one and one not in fields[name] or name == "kind")
+        missing = next(name for name, one in wanted.items() if (one and one not in fields[name]) or name == "kind")
         near = did_you_mean(wanted[missing], sorted({*fields[missing]}))
         raise InputError(f"probe_recall: no probe of {set!r} has {missing} {wanted[missing]!r}{near}.")
     targets = _by_target(recalls, fields, rows)
