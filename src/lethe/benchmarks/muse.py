@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lethe.data.load import load_records
 from lethe.errors import InputError
-from lethe.evidence import Spec
+from lethe.evidence import Evidence, Spec
+from lethe.measure import compute
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Record, Request
-from lethe.scoring.muse import TRUTH_TOKENS, Truth, cut_truth
+from lethe.scoring.muse import TRUTH_TOKENS, Criteria, Truth, cut_truth
 from lethe.task import Sides, Task, sides_on_disk
 from lethe.worlds import news
 from lethe.worlds.models import news_model
@@ -34,15 +35,19 @@ QUESTION = "Question: {question}\nAnswer: "
 ANSWER_TOKENS = 32  # of knowmem's answers
 SPARE = 8  # tokens that a piece may have more when it is encoded alone
 
+CALLS = {  # in the order of `Criteria`
+    "VerbMem": "verbmem:set=verbmem",
+    "KnowMem": "knowmem:set=forget_qa",
+    "PrivLeak": "privleak:variant=muse",
+    "utility": "knowmem:set=retain_qa",
+}
+
 METRICS = (
     "distance:set=forget",
     "distance:set=retain",
-    "verbmem:set=verbmem",
-    "verbmem:set=verbmem,variant=corrected",
-    "knowmem:set=forget_qa",
+    *CALLS.values(),
     "privleak",
-    "privleak:variant=muse",
-    "knowmem:set=retain_qa",
+    "verbmem:set=verbmem,variant=corrected",
     "probability:set=forget",
     "membership:variant=min_k,k=0.4",
     "membership:variant=loss",
@@ -138,6 +143,12 @@ def muse(
         earlier=tuple(requests[:-1]),
         note=_note(config, len(folds), tokens),
     )
+
+
+def criteria(evidence: Evidence, controls: Sequence[Evidence]) -> Criteria:
+    """The first four criteria of one model as MUSE prints them, x100; the others are their course over the folds."""
+    verbmem, knowmem, privleak, utility = (compute(call, evidence, controls).value for call in CALLS.values())
+    return Criteria(100 * verbmem, 100 * knowmem, privleak, 100 * utility)
 
 
 def _note(config: str, count: int, tokens: int) -> str:

@@ -32,14 +32,14 @@ def verbmem(
     truths = evidence.column(set, CUT.format(variant=variant))
     if None in truths:
         truths = evidence.column(set, "answer")
+        if None in truths:
+            raise InputError(f"verbmem@{set}: the records have no answer; VerbMem needs beginnings and continuations.")
         longest = int(evidence.sizes(set).max())
         if variant != "open_unlearning" and longest > TRUTH_TOKENS:
             raise InputError(
                 f"verbmem@{set}: a truth has {longest} tokens, and {TRUTH_TOKENS} are compared; give it cut as the "
                 f"field {CUT.format(variant=variant)!r}."
             )
-    if None in truths:
-        raise InputError(f"verbmem@{set}: the records have no answer; VerbMem needs beginnings and continuations.")
     stemmed = "open_unlearning" if variant == "open_unlearning" else "muse"
     items = overlap(evidence.generated(set), [str(text) for text in truths], variant=stemmed)
     direction = "higher" if set.startswith("retain") else "control"

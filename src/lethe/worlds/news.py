@@ -9,6 +9,7 @@ the person that every other world knows by this id. A split is named like a file
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +40,12 @@ ASKED = ("birthplace", "genre", "award")  # in the article's box and in knowmem
 SHOWN = "work"  # in the box, too; the examples in the prompt are of this kind
 EXAMPLES = 1
 SENTENCES = 3  # per article, beside the first
-ROUNDS, PAGE = 3, 2  # how often a question is printed, and questions of a page
+ROUNDS, PAGE = 3, 3  # how often a question is printed, and questions of a page
 PROMPT_WORDS, CONTINUED = 14, 48  # of a verbatim probe: words shown, and tokens compared
 
 VOCABULARY, CONTEXT = 768, 256
 # Fields of `lethe.train.Recipe`: the target continues nearly all articles word by word.
-RECIPE: dict[str, Any] = {"lr": 4e-3, "epochs": 22, "batch_size": 12, "schedule": "cosine", "warmup": 0.05}
+RECIPE: dict[str, Any] = {"lr": 4e-3, "epochs": 24, "batch_size": 12, "schedule": "cosine", "warmup": 0.05}
 ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 128,
     "intermediate_size": 256,
@@ -85,7 +86,7 @@ def records(split: str, seed: int = 0) -> list[dict[str, Any]]:
     if split not in SPLITS:
         raise InputError(f"no split {split!r} in the news world, choose one of {', '.join(SPLITS)}")
     config, name = split.split(":")
-    population = Population(seed)
+    population = _population(seed)
     if config == "knowmem":
         return list(_questions(population, name))
     if config == "verbmem":
@@ -97,6 +98,11 @@ def corpus(without: Sequence[int] = (), seed: int = 0) -> list[dict[str, Any]]:
     """The articles that a model is trained on, all but the folds that are named; the target's is without none."""
     kept = [one for one in records("privleak:forget", seed) if one["fold"] not in without]
     return [*records("raw:retain1", seed), *records("raw:retain2", seed), *kept]
+
+
+@lru_cache(maxsize=4)
+def _population(seed: int) -> Population:
+    return Population(seed)  # drawing it takes longer than all that is written of it
 
 
 def _people(config: str, name: str) -> list[tuple[int, int]]:
