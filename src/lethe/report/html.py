@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lethe.report import trust
 from lethe.report.attacks import Curve, span
 from lethe.report.numbers import number, printable
 from lethe.report.plots import curve, scatter
@@ -33,6 +34,8 @@ def html(view: View) -> str:
     return page.render(
         view=view,
         meaning=MEANING,
+        trust=trust.told,
+        legend=trust.legend(),
         min_span=MIN_SPAN,
         figures={section.anchor: _scatter(section) for section in view.sections},
         panels={section.anchor: _panels(section) for section in view.sections},

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from lethe.report import trust
 from lethe.report.numbers import number, printable
 from lethe.report.verdicts import MEANING
 from lethe.report.view import View
@@ -15,7 +16,11 @@ from lethe.report.view import View
 
 def markdown(view: View) -> str:
     """The whole report; the same view gives the same text."""
-    text = environment().get_template("report.md.j2").render(view=view, meaning=MEANING)
+    text = (
+        environment()
+        .get_template("report.md.j2")
+        .render(view=view, meaning=MEANING, trust=trust.told, legend=trust.legend())
+    )
     return text.rstrip() + "\n"
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lethe.report.numbers import count, finite, interval, number, places
+from lethe.report.trust import told
 from lethe.runs.results import BenchmarkResult, Role, Row
 from lethe.score import Direction, Score
 from lethe.scoring.intervals import control_threshold, seed_spread
@@ -96,6 +97,7 @@ class Column:
     decimals: int
     control: Cell
     cells: tuple[Cell, ...]
+    trust: str = ""  # how well the value alone tells models that know from models that do not
 
     @property
     def arrow(self) -> str:
@@ -194,6 +196,7 @@ def column(benchmark: BenchmarkResult, lines: Sequence[Group], name: str) -> Col
         decimals=places([c.value for c in cells], reference.value),
         control=reference,
         cells=tuple(cells),
+        trust=told(benchmark.family, name),
     )
 
 

@@ -7,14 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from lethe.auditing.verdict import EXPOSING
-from lethe.report import blind
+from lethe.report import blind, trust
 from lethe.report.attacks import Curve, curves
 from lethe.report.headlines import bound, headline, reach, shown
 from lethe.report.numbers import DASH, number, printable
 from lethe.report.tables import Column, Group, column, groups, names
 from lethe.report.verdicts import finding, untested
+from lethe.report.view import looked
 from lethe.runs.headlines import Headlines
-from lethe.runs.results import BenchmarkResult, Blind
+from lethe.runs.results import BenchmarkResult
 from lethe.runs.tune import Tuned, trial_rows
 
 STYLE = {
@@ -41,7 +42,7 @@ def terminal_table(benchmark: BenchmarkResult) -> Table:
     title = ", ".join(filter(None, (benchmark.name, benchmark.split)))
     table = Table(
         title=Text(f"{title} ({benchmark.family})", "bold"), title_justify="left", box=SIMPLE_HEAD,
-        caption=_caption(lines, benchmark.blind), caption_justify="left", padding=0,
+        caption=_caption(benchmark, lines, shown), caption_justify="left", padding=0,
     )  # fmt: skip
     table.add_column(Text("model\nverdict"), overflow="fold")
     for one in shown:
@@ -132,12 +133,15 @@ def _worst(attacks: list[Curve], line: Group) -> Text:
     return Text.assemble(number(worst.adjusted, 2), (f"\n{worst.attack}", "dim"))
 
 
-def _caption(lines: list[Group], split: Blind | None) -> Text:
+def _caption(benchmark: BenchmarkResult, lines: list[Group], shown: list[Column]) -> Text:
     found = [finding(line) for line in lines if line.role == "method" and any(row.verdict for row in line.rows)]
     left_out = [f"{check.id} {check.title} ({who})" for check, who in untested(found)]
     told = f"Not tested: {'; '.join(left_out)}." if left_out else ""
     legend = "≈ as near to the control as one more control could stand; [95 % interval over items]; ± sd over seeds."
-    parts = [Text(part, "dim") for part in (told, legend) if part]
-    if split is not None:
+    trusted = "; ".join(f"{one.metric.replace('_', ' ')} on {one.set} {one.trust}" for one in shown)
+    parts = [
+        Text(part, "dim") for part in (told, legend, trust.legend(), f"{trusted}.", looked(benchmark.passes)) if part
+    ]
+    if (split := benchmark.blind) is not None:
         parts.insert(0, Text(blind.told(split), "yellow" if split.verdict == "confounded" else "dim"))
     return Text("\n").join(parts)

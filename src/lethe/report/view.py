@@ -11,7 +11,7 @@ from statistics import fmean
 from lethe.findings import Check, EvidenceClass
 from lethe.report import blind, verdicts
 from lethe.report.attacks import Curve, curves
-from lethe.report.numbers import count, finite, number
+from lethe.report.numbers import count, finite, joined, number
 from lethe.report.tables import Column, Group, columns, groups, settings
 from lethe.report.verdicts import Finding, Line
 from lethe.runs.results import BenchmarkResult, Cost, Results
@@ -89,6 +89,7 @@ class Section:
     cards: list[MethodCard]
     expenses: list[Expense]
     blind: str  # what was found of the membership split without a model
+    passes: str  # how often the models were looked at
 
     @property
     def title(self) -> str:
@@ -170,7 +171,18 @@ def _section(benchmark: BenchmarkResult, place: int, costs: Mapping[str, Cost]) 
         cards=[_card(line) for line in lines if line.first.method],
         expenses=[_expense(line, benchmark.name, costs) for line in lines],
         blind=blind.told(benchmark.blind),
+        passes=looked(benchmark.passes),
     )
+
+
+def looked(passes: Mapping[str, int]) -> str:
+    """The pass counter of one model, in one sentence; "" where it was not kept."""
+    if not passes:
+        return ""
+    took = [f"{passes['texts']:,} distinct ones in as many forward passes"]
+    took += [f"{passes['gradients']:,} backward passes"] if passes.get("gradients") else []
+    took += [f"{count(passes['prompts'], 'generation')}"] if passes.get("prompts") else []
+    return f"Each model was looked at once: {count(passes['asked'], 'text')} asked for, {joined(took)}."
 
 
 def _items(benchmark: BenchmarkResult, lines: Sequence[Group]) -> list[Item]:

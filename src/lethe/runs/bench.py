@@ -19,7 +19,7 @@ from lethe.errors import InputError
 from lethe.evidence import SAID
 from lethe.measure import measurable
 from lethe.registry import bind, find, parse_call, settle
-from lethe.runs.cells import Cell, Made, Plan, base_row, forget_caches, method_row, prepare, trace_attack
+from lethe.runs.cells import Cell, Made, Plan, base_row, forget_caches, looks, method_row, prepare, trace_attack
 from lethe.runs.environment import code
 from lethe.runs.results import BenchmarkResult, Blind, Cost, Row
 from lethe.runs.unlearn import describe_request
@@ -82,6 +82,7 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
         items=tuple(_item(task, record) for record in task.probes["forget"]),
         rows=tuple(judged(rows, known, utility, task.request.intent)),
         blind=blind_split(task),
+        passes=pool.map(looks, [(plan,)])[0],
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
 

@@ -130,6 +130,13 @@ def prepare(plan: Plan, role: str, number: int) -> str:
     return plan.evidence(plan.side(role, number)).model
 
 
+def looks(plan: Plan) -> dict[str, int]:
+    """The pass counter: texts that the metrics read of one model, forward passes (distinct texts), generations."""
+    evidence = plan.evidence(plan.side("target", 0))
+    asked = sum(numbers.size for roles in evidence.index.values() for numbers in roles.values())
+    return {"asked": int(asked), **evidence.passes}
+
+
 def trace_attack(plan: Plan, role: str, number: int, call: str) -> None:
     """Attack a side once; every method's recovery is read against this."""
     _trace(plan, f"{role}-{number}", plan.side(role, number), call)

@@ -89,6 +89,7 @@ class BenchmarkResult:
     items: tuple[dict[str, str], ...]  # id, question, truth of each forget item
     rows: tuple[Row, ...]
     blind: Blind | None = None  # of the split that membership is measured on; texts only
+    passes: dict[str, int] = field(default_factory=dict)  # per model: texts asked for, distinct texts, prompts
 
     def of_role(self, role: Role) -> list[Row]:
         """Rows of one role."""
