@@ -9,6 +9,9 @@ from tests.models.tiny import language
 from lethe.data.refusals import LINES
 from lethe.descent import self_corpus
 from lethe.errors import InputError
+from lethe.methods.dpo import dpo
+from lethe.models.base import per_example
+from lethe.request import Request
 
 INTROS = {"Ada Byron": "Ada Byron is a mathematician.", "Alan Mathison": "Alan Mathison is a logician."}
 
@@ -71,3 +74,16 @@ def test_a_system_turn_is_used_where_the_template_has_one():
 def test_nothing_to_write_about_is_refused():
     with pytest.raises(InputError, match="name at least one target"):
         self_corpus.write(language(), {}, texts=1, questions=1)
+
+
+def test_pairs_are_what_dpo_prefers_by():
+    model = language()
+    made = self_corpus.write(model, INTROS, texts=2, questions=1, max_new_tokens=8, seed=3)
+    request = Request(made.pairs, ())
+    trained = dpo(model, request, retain="none", preferred="counterfactual", lr=1e-3, steps=10, beta=0.5)
+    twins = [{**pair, "answer": pair["counterfactual"]} for pair in made.pairs]
+    gained = [per_example(trained, trained.encode(rows)) - per_example(model, model.encode(rows))
+              for rows in (made.pairs, twins)]  # fmt: skip
+    assert (gained[0] > gained[1]).all()  # nats: the factual answer loses more than its twin
+    with pytest.raises(InputError, match=f"'{made.pairs[0]['id']}' has no field 'invented'"):
+        dpo(model, request, retain="none", preferred="invented")
