@@ -9,12 +9,15 @@ from typing import Any
 
 from lethe.api import bench_headlines
 from lethe.data.atomic import write_json
+from lethe.detection.study import Setting
 from lethe.errors import InputError
 from lethe.registry import bind
 from lethe.report import headlines_table
 from lethe.report.calibration import calibration_table, write_calibration
+from lethe.report.detection import detection_table, read_costs, write_detection
 from lethe.report.recorded import recorded_table, write_recorded
 from lethe.runs.calibrate import Calibration, run_calibration
+from lethe.runs.detection import Detection, rescored_detection, run_detection
 from lethe.runs.recorded import Convention, Recorded, read_recorded
 
 
@@ -33,6 +36,66 @@ def calibrate(*, out: str | Path, models: int = 30, workers: int = 2) -> Calibra
     found = run_calibration(out, models=models, workers=workers)
     write_json(Path(out) / "calibration.json", asdict(found))
     write_calibration(found, out)
+    return found
+
+
+def tddbench(
+    *,
+    out: str | Path,
+    source: str = "tiny",
+    world: str = "records",
+    targets: int = 5,
+    references: int = 16,
+    seed: int = 0,
+    size: int = 0,
+    epochs: int = 0,
+    noise: float = 0.1,
+    forget: float = 0.0,
+    algorithms: tuple[str, ...] = (),
+    copies: int = 10,
+    published: bool = False,
+    boundary_rows: int = 200,
+    boundary_iterations: int = 20,
+    boundary_queries: int = 2000,
+    workers: int = 2,
+) -> Detection:
+    """All 21 training-data-detection algorithms of TDDBench (arXiv 2411.03363) on one kind of model.
+
+    Args:
+        out: Folder for results.json, cost.json, tddbench.md and what is made on the way; a killed run goes on.
+        source: tiny, records with a label and an image or features, or a folder of recorded ROC curves to score again.
+        world: Of source tiny: records (a table), digits or faces (images), authors or facts (texts).
+        targets: Target models.
+        references: Reference models, half of which are trained with each record; an even number.
+        seed: Seed of world, pools, models and attack networks.
+        size: Most records; 0 takes all.
+        epochs: Passes over the training records; 0 takes the world's own.
+        noise: Share of wrong labels in the worlds records and authors, 0 to below 1.
+        forget: Share of the pool that every target holds and that is to be forgotten, 0 to 0.25: those records are then
+            told from as many that nobody saw, on the targets and on targets retrained without them, by reference models
+            that saw neither.
+        algorithms: Names such as Model-lira; all of them by default.
+        copies: Changed copies of each record for Query-neighbor and Query-augment.
+        published: Change nothing where TDDBench's own rule does (1 % of fewer than 100 columns).
+        boundary_rows: Records whose decision boundary is searched for, and those that Query-ref makes queries for.
+        boundary_iterations: Rounds of that search; 50 in TDDBench.
+        boundary_queries: Most questions of that search per record; 10,000 in TDDBench.
+        workers: Processes.
+
+    Raises:
+        InputError: If a name, count or share does not fit.
+    """
+    place = Path(source)
+    if source != "tiny" and (place.suffix == ".npz" or any(place.glob("*.npz")) or any(place.glob("*/fpr.npy"))):
+        found, costs = rescored_detection(source, seed=seed), {}
+    else:
+        records = world if source == "tiny" else str(place.resolve())
+        setting = Setting(
+            records, targets, references, seed, size, epochs, noise, forget, copies,
+            published, boundary_rows, boundary_iterations, boundary_queries,
+        )  # fmt: skip
+        found, costs = run_detection(out, setting, algorithms=algorithms, workers=workers)
+    write_detection(found, costs, out)
     return found
 
 
@@ -95,6 +158,10 @@ def shown(name: str, chosen: Mapping[str, Any], options: Mapping[str, Any]) -> S
     if name == "calibrate":
         _takes(f"bench {name}", chosen, options, "models", "workers", "out")
         return Shown(calibration_table(calibrate(**chosen)), out / "calibration.html")
+    if name == "tddbench" and "from_logs" not in chosen:
+        _takes("bench tddbench", chosen, {}, "source", "workers", "out")
+        found = tddbench(**bind(tddbench, {**options, **chosen, "out": str(out)}, what="bench tddbench"))
+        return Shown(detection_table(found, read_costs(out)), out / "tddbench.md")
     if "models" in chosen:
         raise InputError("--models belongs to `lethe bench calibrate`; a benchmark counts --seeds and --controls.")
     if "from_logs" not in chosen:

@@ -25,8 +25,9 @@ NAMES = (
 class Column:
     """One column over the targets.
 
-    `sd` divides by their number, as TDDBench prints it; `low` and `high` are the 95 % t-interval of the mean, or of a
-    single target the interval over its records. `resolved` is False where there are too few non-members to see the
+    `sd` divides by their number, as TDDBench prints it. `low` and `high` hold the 95 % t-interval of the mean over the
+    targets as well as the mean of the targets' own intervals over their records: few targets that happen to agree are
+    no certainty. `resolved` is False where there are too few non-members to see the
     false positive rate.
     """
 
@@ -81,14 +82,11 @@ def over_targets(scores: list[tuple[Score, ...]]) -> tuple[Column, ...]:
     found = []
     for same in zip(*scores, strict=True):
         values = [score.value for score in same]
-        low, high = same[0].low, same[0].high
+        low, high = (float(np.mean([getattr(score, end) for score in same])) for end in ("low", "high"))
         if len(values) > 1:
-            spread = seed_spread(values)
-            low, high = spread.low, spread.high
+            spread, (least, most) = seed_spread(values), same[0].range
+            low, high = max(least, np.fmin(low, spread.low)), min(most, np.fmax(high, spread.high))
         resolved = all(score.detail.get("resolved", True) for score in same)
-        found.append(
-            Column(
-                same[0].variant, float(np.mean(values)), float(np.std(values)), low, high, len(values), resolved
-            )
-        )  # fmt: skip
+        mean, sd = float(np.mean(values)), float(np.std(values))
+        found.append(Column(same[0].variant, mean, sd, float(low), float(high), len(values), resolved))
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -26,12 +27,12 @@ TITLES = {
     "best_balanced_accuracy": "balanced accuracy",
 }
 READING = (
-    "Mean over the target models ± the population standard deviation, as TDDBench prints it; [a, b] is the 95 % "
-    "t-interval of that mean, or of a single target the interval over its records. TPR stands at the last point of the "
-    "curve whose false positive rate is strictly below the limit (as published), and where it may equal it; ? marks a "
-    "limit that so few non-members cannot show. The threshold of the balanced accuracy is chosen on the records that it "
-    "is measured on. Seconds are those of all targets together, reference models included, and count in full for every "
-    "algorithm that shares them; questions are those to a target per record."
+    "Mean over the target models ± the population standard deviation, as TDDBench prints it; [a, b] holds both the "
+    "95 % t-interval of that mean and the mean of the targets' own intervals over their records. TPR stands at the "
+    "last point of the curve whose false positive rate is strictly below the limit (as published), and where it may "
+    "equal it; ? marks a limit that so few non-members cannot show. The threshold of the balanced accuracy is chosen "
+    "on the same records. Seconds are those of all targets together, reference models included, and count in full for "
+    "every algorithm that shares them; questions are those to a target per record."
 )
 
 
@@ -44,6 +45,12 @@ def write_detection(found: Detection, costs: Mapping[str, DetectionCost], folder
     write_json(Path(folder) / "results.json", asdict(found), nan="null")
     write_json(Path(folder) / "cost.json", {name: asdict(cost) for name, cost in sorted(costs.items())})
     return write_text(Path(folder) / "tddbench.md", detection_markdown(found, costs))
+
+
+def read_costs(folder: str | Path) -> dict[str, DetectionCost]:
+    """What `write_detection` wrote of the costs."""
+    stored = json.loads((Path(folder) / "cost.json").read_text(encoding="utf-8"))
+    return {name: DetectionCost(**cost) for name, cost in stored.items()}
 
 
 def detection_markdown(found: Detection, costs: Mapping[str, DetectionCost]) -> str:
@@ -76,7 +83,7 @@ def detection_table(found: Detection, costs: Mapping[str, DetectionCost]) -> Tab
         caption=Text("\n".join(filter(None, told)), "dim"), caption_justify="left", padding=0,
     )  # fmt: skip
     shown = [name for name in ("auc", "tpr_below_0.01_fpr", "best_balanced_accuracy") if name in _names(found)]
-    table.add_column("algorithm")
+    table.add_column("algorithm", no_wrap=True)
     for name in [*(TITLES[name] for name in shown), *_retrained(found), *(["seconds", "models"] if costs else [])]:
         table.add_column(name, justify="right", overflow="fold")
     for place, one in enumerate(found.algorithms):

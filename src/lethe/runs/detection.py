@@ -176,7 +176,7 @@ def observe(setting: Setting, folder: str, part: str, place: int) -> None:
     study = _study(setting)
     path = Path(folder) / "observations" / f"{part}-{place}"
     key = digest([study.key(), part, place, code()])
-    if _read_json(path / "cost.json").get("key") == key:
+    if _read_json(path / "lethe.json").get("key") == key:
         return
     from safetensors.numpy import save_file
 
@@ -187,7 +187,7 @@ def observe(setting: Setting, folder: str, part: str, place: int) -> None:
         save_file(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary / "arrays.safetensors"
         )
-        (temporary / "cost.json").write_text(json.dumps(cost), encoding="utf-8")
+        (temporary / "lethe.json").write_text(json.dumps(cost), encoding="utf-8")
 
 
 def _observed(folder: str, part: str, place: int) -> Arrays:
@@ -250,7 +250,7 @@ def _cost(study: Study, folder: str, name: str, seconds: float, memory: float) -
     prices = [_read_json(_price(digest(study.content(*one)))) for one in _trained(study, name)]
     places = range(len(study.audited()))
     observed = [
-        _read_json(Path(folder) / "observations" / f"{part}-{place}" / "cost.json")
+        _read_json(Path(folder) / "observations" / f"{part}-{place}" / "lethe.json")
         for part in observations(name)
         for place in ([0] if part in SHARED else places)
     ]
