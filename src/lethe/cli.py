@@ -260,13 +260,15 @@ def demo(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder with results.json.")]) -> None:
-    """Write the report of a run again from its results.json."""
-    from lethe.report import load_folder, write_report
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folder with results.json; several are joined.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the joined results and their report.")] = None,
+) -> None:
+    """Write the report of a run again from its results.json, or one of several runs that measured the same thing."""
+    from lethe.report.join import write_again
 
-    results, costs = load_folder(folder)
-    write_report(results, costs, folder)
-    _show(results, folder)
+    results = write_again(folders, out)
+    _show(results, out or folders[0])
 
 
 @app.command("list")
