@@ -10,8 +10,8 @@ from typing import Any
 
 from lethe.data.neighbours import MaskedModel, replaced
 from lethe.errors import InputError
-from lethe.request import Record
 
+Record = Mapping[str, Any]
 ROLES = {"lowercase": "lowercase", "neighbourhood": "neighbours", "recall": "prefixed"}  # attack -> role
 
 
