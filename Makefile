@@ -62,7 +62,7 @@ table: $(STAMP)  ## compare all methods on the authors world; writes docs/method
 lock:  ## resolve pyproject.toml afresh and rewrite requirements.lock
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --quiet ".[hub,tensorboard,tune,docs,dev]" "$$(grep '^torch==' requirements.lock)"
+	build/lock/bin/pip install --quiet ".[hub,tensorboard,tune,eval,docs,dev]" "$$(grep '^torch==' requirements.lock)"
 	grep '^#' requirements.lock > build/requirements.lock
 	build/lock/bin/pip freeze --all --exclude pip --exclude lethe-ml | sed 's/+cpu$$//' | grep -vE '^(nvidia-|cuda-|triton==)' \
 		>> build/requirements.lock
