@@ -162,6 +162,11 @@ def _check(
         raise InputError("Nothing to train on: every term needs at least one example.")
     if len({term.name for term in terms}) < len(terms):
         raise InputError("Two training terms share a name; names must differ.")
+    for term in terms:
+        if not 0 <= float(term.weight) < math.inf:  # a negative one would undo what the term is for
+            raise InputError(
+                f"The weight of the {term.name} term is {float(term.weight):g}; it must be a finite number, 0 or more."
+            )
     for pool in {term.pool for term in terms if term.pool}:
         if len({term.per for term in terms if term.pool == pool}) > 1:
             raise InputError(f"The terms of pool {pool!r} count different things; give all the same `per`.")

@@ -450,3 +450,11 @@ def test_a_model_without_dropout_trains_as_a_bare_loop_does():
         nn.utils.clip_grad_norm_(bare.module.parameters(), 0.5)
         optimizer.step()
     assert model.fingerprint() == bare.fingerprint()
+
+
+@pytest.mark.parametrize("weight", [-1.0, -1e-9, float("nan"), float("inf")])
+def test_a_weight_that_would_undo_its_term_is_refused(weight: float):
+    model = tiny.classifier()
+    terms = [Term(name, model.encode(tiny.features()), own_loss, weight=w) for name, w in (("a", 1.0), ("b", weight))]
+    with pytest.raises(InputError, match=f"^The weight of the b term is {weight:g}; it must be a finite number, 0 or"):
+        train(model, terms, Recipe())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ def lora(
             layer but the output head and whatever shares its weight (every embedding where there is no such layer).
 
     Raises:
-        InputError: If the rank is below 1, a target does not exist or shares its weight, or the model has no module
-            that can be adapted.
+        InputError: If rank or alpha is not above 0, a target does not exist or shares its weight, or the model has no
+            module that can be adapted.
     """
     return adapted(model, aimed(model.module, targets, "where=lora"), rank, alpha, request.seed, "where=lora")
 
@@ -39,12 +40,14 @@ def adapted(model: Model, names: Sequence[str], rank: int, alpha: float, seed: i
     """Put adapters beside the named modules of `model`, in place; A is drawn from the seed, B is zero.
 
     Raises:
-        InputError: If the rank is below 1, or a name fits no module that takes an adapter.
+        InputError: If the rank is below 1, alpha is not above 0, or a name fits no module that takes an adapter.
     """
     from peft import LoraConfig, get_peft_model
 
     if rank < 1:
         raise InputError(f"{who}: rank is {rank}; it must be at least 1.")
+    if not 0 < alpha < math.inf:
+        raise InputError(f"{who}: alpha is {alpha:g}; the scale must be a finite number above 0.")
     base: Any = model.module
     scale: Any = alpha  # declared as int, used as a factor
     config = LoraConfig(r=rank, lora_alpha=scale, target_modules=list(names), lora_dropout=0.0)

@@ -47,8 +47,8 @@ def fila(
             of thousands of rows).
 
     Raises:
-        InputError: If there are no retain records, a target does not exist or shares its weight, or rank is below 1 or
-            above a dimension of a matrix.
+        InputError: If there are no retain records, a target does not exist or shares its weight, rank is below 1 or
+            above a dimension of a matrix, or alpha is not above 0.
     """
     if not request.retain:
         raise InputError("where=fila compares with the retain set, which is empty; give retain records or use lora.")

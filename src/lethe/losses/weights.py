@@ -5,6 +5,7 @@ Integer buffers (position ids, counters) are no part of a vector, and a tensor t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -35,8 +36,10 @@ def shift(weights: Weights, vector: Weights, scale: float) -> dict[str, Tensor]:
     interpolation between two models `shift(first, difference(second, first), alpha)`.
 
     Raises:
-        InputError: If a tensor has two shapes, or the vector holds one that the weights lack.
+        InputError: If the scale is not finite, a tensor has two shapes, or the vector holds one that the weights lack.
     """
+    if not math.isfinite(scale):
+        raise InputError(f"The scale of a change of weights is {scale}; it must be a finite number.")
     if unknown := sorted(set(vector) - set(weights)):
         raise InputError(f"The vector holds {unknown[0]!r}, which the model lacks: both must have one architecture.")
     moved = {}

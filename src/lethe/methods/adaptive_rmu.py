@@ -1,11 +1,13 @@
 """Representation misdirection with a target as long as the block asks for."""
 
+import math
 from typing import Literal
 
 from torch import Tensor
 
 from lethe.descent.objective import objective
 from lethe.descent.steering import EVERYWHERE, THREE_BLOCKS, Tokens, norms, steer
+from lethe.errors import InputError
 from lethe.models.language import LanguageModel
 from lethe.request import Record, Request
 from lethe.train import Term
@@ -54,7 +56,12 @@ def adaptive_rmu(
             the released code does.
         diagnostics: Log six numbers more per step, at about three times the cost: cosine with the original states,
             and norms now and before, on forget and on retain records.
+
+    Raises:
+        InputError: If the scale is negative, or the model has no such block.
     """
+    if not 0 <= scale < math.inf:
+        raise InputError(f"adaptive_rmu: scale is {scale:g}; it must be a finite number of at least 0.")
 
     def measured(original: LanguageModel, records: list[Record]) -> Tensor:
         if variant == "paper":

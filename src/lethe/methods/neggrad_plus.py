@@ -2,6 +2,7 @@
 
 from lethe.descent.objective import objective
 from lethe.descent.terms import ascend, own_loss
+from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.request import Request
 from lethe.train import Term
@@ -13,6 +14,11 @@ def neggrad_plus(model: Model, request: Request, *, balance: float = 0.9) -> lis
 
     Args:
         balance: Share of the retain loss, 0 to 1; the published runs tune it between 0.9 and 0.9999.
+
+    Raises:
+        InputError: If the share is out of range.
     """
+    if not 0 <= balance <= 1:
+        raise InputError(f"neggrad_plus: balance is {balance:g}; it is a share of the retain loss, 0 to 1.")
     retain = Term("retain", model.encode(request.retain), own_loss, per="token", weight=balance)
     return [ascend(model, request, 1 - balance), retain]

@@ -1,5 +1,6 @@
 """Representation misdirection."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from lethe.descent.objective import objective
 from lethe.descent.steering import EVERYWHERE, THREE_BLOCKS, Tokens, steer
+from lethe.errors import InputError
 from lethe.models.language import LanguageModel
 from lethe.request import Record, Request
 from lethe.train import Term
@@ -66,7 +68,12 @@ def rmu(
             the released code does.
         diagnostics: Log six numbers more per step, at about three times the cost: cosine with the original states,
             and norms now and before, on forget and on retain records.
+
+    Raises:
+        InputError: If the coefficient is negative, or the model has no such block.
     """
+    if not 0 <= coefficient < math.inf:
+        raise InputError(f"rmu: coefficient is {coefficient:g}; a vector's length is a finite number of at least 0.")
 
     def fixed(_: LanguageModel, records: list[Record]) -> Tensor:
         return torch.full((len(records),), coefficient)

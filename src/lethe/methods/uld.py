@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lethe.descent.terms import own_loss
 from lethe.descent.where import all_weights, lora
+from lethe.errors import InputError
 from lethe.losses.targets import me
 from lethe.models.base import Batch
 from lethe.models.difference import first_blocks, wrap
@@ -85,8 +86,10 @@ def uld(
         evaluate: Function of the wrapped model (from Python only) that evaluate_every asks.
 
     Raises:
-        InputError: If the model has fewer blocks, or is wrapped for decoding already.
+        InputError: If augment is negative, the model has fewer blocks, or is wrapped for decoding already.
     """
+    if augment < 0:
+        raise InputError(f"uld: augment is {augment}; it counts paraphrases and must be at least 0.")
     seed = request.seed if seed is None else seed
     recipe = Recipe(lr=lr, epochs=epochs, batch_size=batch_size, weight_decay=weight_decay, warmup=warmup, seed=seed,
                     checkpoint_every=checkpoint_every, evaluate_every=evaluate_every)  # fmt: skip

@@ -1,5 +1,6 @@
 """Who's Harry Potter: generic labels."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -61,11 +62,14 @@ def whp(
         centre: Compare log-probabilities; raw logits, as published, change with a constant added to all of them.
         repeat: What the logit of a counterpart is lowered by once its name has occurred.
         reinforce_lr: Learning rate of the further training on the text.
-        reinforce_epochs: Passes over the text in that training.
+        reinforce_epochs: Passes over the text in that training, 16 records at a time.
 
     Raises:
-        InputError: If an anchored term does not occur in the forget records, or no label is left to learn.
+        InputError: If repeat is negative, an anchored term does not occur in the forget records, or no label is left to
+            learn.
     """
+    if not 0 <= repeat < math.inf:
+        raise InputError(f"whp: repeat is {repeat:g}; it must be a finite number of at least 0.")
     texts, general = ([text_of(model, record) for record in records] for records in (request.forget, request.retain))
     blocks = make_blocks(model, request.forget, _terms(anchors, texts, general))
     kept = [block.example for block in blocks]

@@ -1,8 +1,10 @@
 """Who's Harry Potter while decoding."""
 
+import math
 from pathlib import Path
 
 from lethe.descent.terms import own_loss
+from lethe.errors import InputError
 from lethe.models.difference import wrap
 from lethe.models.language import LanguageModel
 from lethe.registry import method
@@ -41,8 +43,10 @@ def whp_decoding(
         checkpoint_every: Steps between checkpoints, which need a folder; 0 writes none.
 
     Raises:
-        InputError: If the model is wrapped for decoding already.
+        InputError: If alpha is negative, or the model is wrapped for decoding already.
     """
+    if not 0 <= alpha < math.inf:
+        raise InputError(f"whp_decoding: alpha is {alpha:g}; it must be a finite number of at least 0.")
     wrapped, reinforced = model.copy(), model.copy()
     recipe = Recipe(
         lr=lr, epochs=epochs, batch_size=batch_size, seed=request.seed if seed is None else seed,

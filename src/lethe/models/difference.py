@@ -8,6 +8,7 @@ applied while decoding (arXiv 2310.02238). It is saved as an ordinary safetensor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,12 +134,14 @@ def wrap(target: nn.Module, assistants: Sequence[nn.Module], **settings: Any) ->
     """A difference model of these modules (which are not copied); settings as in `DifferenceConfig`.
 
     Raises:
-        InputError: If the target is one already, or the filter's share is out of range.
+        InputError: If the target is one already, the filter's share is out of range, or a weight is not finite.
     """
     if isinstance(target, DifferenceModel):
         raise InputError("This model is wrapped for decoding already; give the model that it was made from.")
     if not 0 <= settings.get("top", 0.0) < 1:
         raise InputError(f"The filter's share is {settings['top']}; it must be at least 0 and below 1.")
+    if odd := [weight for weight in settings.get("weights", ()) if not math.isfinite(weight)]:
+        raise InputError(f"An assistant's weight is {odd[0]}; it must be a finite number.")
     made: list[Any] = [target, *assistants]
     config = DifferenceConfig(parts=[part.config.to_dict() for part in made], **settings)
     return DifferenceModel(config, made).eval()
