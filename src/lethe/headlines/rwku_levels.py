@@ -16,8 +16,8 @@ from lethe.worlds import fame_model
 
 FORGOTTEN = 4
 TEXTS = 20  # per person, and as many questions
-RATE = {"GA": 1e-4, "RT": 5e-4}
-STEPS = {"GA": (4, 6, 8, 10, 12, 15, 20, 25, 30), "RT": (10, 15, 20, 30, 40, 60)}
+RATE = 5e-4
+STEPS = {"GA": (8, 10, 12, 14, 16, 18, 20, 25, 30), "RT": (10, 11, 12, 13, 14, 15, 16, 18, 20, 30)}
 CUT = 0.5  # of what is asked for: GA is stopped when clozes have lost so much, RT when questions have
 LEVELS = {"cloze": "1", "question": "2", "adversarial": "3"}
 
@@ -36,7 +36,7 @@ def rwku_levels(*, seed: int) -> dict[str, float]:
 
     World: twelve people in RWKU's configs; a four-layer model answers every probe. It writes twenty texts and twenty
     questions about each of four people (temperature 1, nucleus 0.9). GA ascends on the texts, RT trains on refusals of
-    the questions, each without retain term, for the first number of steps of a ladder at which half of the recall is
+    the questions (asked as simple questions are, the only way in which this model is ever asked), each without retain term, for the first number of steps of a ladder at which half of the recall is
     gone: of clozes for GA, of simple questions for RT (a seed in which none does is refused).
     Measured: RWKU's ROUGE-L recall, 0 to 1, pooled per target and averaged, by level and by kind of level 3, before and
     after; a loss is the share of the recall that is gone; neighbours are the works and pupils of the four.
@@ -50,9 +50,10 @@ def rwku_levels(*, seed: int) -> dict[str, float]:
     }
     intros = {name: records.people[name] for name in chosen}
     corpus = self_corpus.write(target, intros, texts=TEXTS, questions=TEXTS, max_new_tokens=64, seed=seed)  # pyright: ignore
+    refusals = [probes.probe({**row, "type": "simple question"}) for row in corpus.refusals]
     requests = {
         "GA": ("ga", Request(corpus.texts, (), seed=seed)),
-        "RT": ("finetune", Request(corpus.texts, corpus.refusals, seed=seed, allow_overlap=True)),
+        "RT": ("finetune", Request(corpus.texts, refusals, seed=seed, allow_overlap=True)),
     }
     before = recalls(observe(target, sets, SPEC))
     found = {f"recall before, {name}": value for name, value in before.items()}
@@ -92,7 +93,7 @@ def _stopped(
     run, level, most = find("method", method).function, "cloze" if name == "GA" else "question", 0.0
     options = {"retain": "none"} if name == "GA" else {}
     for steps in STEPS[name]:
-        made = run(target, request, **options, lr=RATE[name], steps=steps, batch_size=8)
+        made = run(target, request, **options, lr=RATE, steps=steps, batch_size=8)
         after = recalls(observe(made, sets, SPEC))
         most = max(most, 1 - after[level] / before[level])
         if most >= CUT:
