@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lethe.models import load
     from lethe.report.verified import verify
     from lethe.request import Request
-    from lethe.studies import calibrate, rescore
+    from lethe.studies import calibrate, rescore, tddbench
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ _HOMES = {
     "load": "lethe.models",
     "observe": "lethe.evidence",
     "rescore": "lethe.studies",
+    "tddbench": "lethe.studies",
     "tune": "lethe.api",
     "unlearn": "lethe.api",
     "verify": "lethe.report.verified",
@@ -44,6 +45,7 @@ __all__ = [
     "load",
     "observe",
     "rescore",
+    "tddbench",
     "tune",
     "unlearn",
     "verify",

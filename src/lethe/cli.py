@@ -146,7 +146,7 @@ app.command()(keygen)
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Benchmark (or several: a,b), see `lethe list benchmarks`; headlines or calibrate.")
+        str, typer.Argument(help="Benchmark (or several: a,b), see `lethe list benchmarks`; headlines, calibrate, tddbench.")
     ],
     only: Annotated[list[str] | None, typer.Option(help="Headline, see `lethe list headlines`; repeatable.")] = None,
     source: Annotated[str | None, typer.Option(help="tiny, hub, or a path with the official data.")] = None,
