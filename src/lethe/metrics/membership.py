@@ -11,11 +11,12 @@ from lethe.registry import metric
 from lethe.score import Score
 from lethe.scoring import membership as attacks
 from lethe.scoring.roc import auc, auc_interval
+from lethe.scoring.variants import zlib_text
 
 SHARE = 0.2  # the published one; any other stands in the name
 CODE_SHARE = 0.4  # that of muse_bench and open-unlearning
 Variant = Literal[
-    "loss", "zlib", "min_k", "min_k.ou", "min_k_pp", "min_k_pp.ou", "window_min_k", "lowercase",
+    "loss", "zlib", "zlib.text", "min_k", "min_k.ou", "min_k_pp", "min_k_pp.ou", "window_min_k", "lowercase",
     "lowercase.detect_pretrain", "neighbourhood", "recall", "grad_norm", "grad_norm.ou", "grad_norm.global",
 ]  # fmt: skip
 
@@ -39,10 +40,11 @@ def membership(
     Args:
         set: The records that were to be forgotten.
         against: Records of the same distribution that no model was trained on.
-        variant: loss; zlib (texts only); min_k (Min-K%), min_k_pp (Min-K%++), and both as open-unlearning has them
-            (.ou: 40 %, without the last token); window_min_k (windows of 4 tokens); lowercase (-NLL / NLL lower-cased,
-            or .detect_pretrain its other form); neighbourhood; recall (ReCaLL); grad_norm (mean over tensors of the
-            inf-norm, MIMIR; .ou of the 2-norm, open-unlearning; .global the 2-norm of all together).
+        variant: loss; zlib (texts only, by the bytes of the answer; .text counts the question's, too); min_k (Min-K%),
+            min_k_pp (Min-K%++), and both as open-unlearning has them (.ou: 40 %, without the last token); window_min_k
+            (windows of 4 tokens); lowercase (-NLL / NLL lower-cased, or .detect_pretrain its other form);
+            neighbourhood; recall (ReCaLL); grad_norm (mean over tensors of the inf-norm, MIMIR; .ou of the 2-norm,
+            open-unlearning; .global the 2-norm of all together).
         k: Share of the lowest tokens for Min-K, 0 to 1; those of .ou stay at 0.4.
 
     Raises:
@@ -72,6 +74,12 @@ def _zlib(evidence: Evidence, name: str, k: float) -> np.ndarray:
     return attacks.zlib(logp, texts)
 
 
+def _zlib_text(evidence: Evidence, name: str, k: float) -> np.ndarray:
+    logp, fields = evidence.per_token(name), (("question", "raw_prompt"), ("answer", "text"))
+    asked, said = ([str(r.get(a, r.get(b, ""))) for r in evidence.records[name]] for a, b in fields)
+    return zlib_text(logp, asked, said)
+
+
 def _lowercase(evidence: Evidence, name: str, form: Literal["muse", "detect_pretrain"]) -> np.ndarray:
     return attacks.lowercase(evidence.per_token(name), evidence.per_token(name, "lowercase"), variant=form)
 
@@ -91,6 +99,7 @@ def _recall(evidence: Evidence, name: str, k: float) -> np.ndarray:
 SCORES: Mapping[str, Callable[[Evidence, str, float], np.ndarray]] = {
     "loss": lambda evidence, name, k: attacks.loss(evidence.per_token(name)),
     "zlib": _zlib,
+    "zlib.text": _zlib_text,
     "min_k": lambda evidence, name, k: attacks.min_k(evidence.per_token(name), k=k),
     "min_k.ou": lambda evidence, name, k: attacks.min_k(attacks.but_last(evidence.per_token(name)), k=CODE_SHARE),
     "min_k_pp": lambda evidence, name, k: attacks.min_k(_z(evidence, name), k=k),
