@@ -88,7 +88,7 @@ def test_a_real_probe_of_every_kind_reads_as_published(data_dir: Path):
 
 def test_the_answer_begins_behind_the_prefix_of_the_assistants_turn():
     model = language()
-    model.tokenizer.chat_template = "<s>{{ messages[0]['content'] }}|"  # pyright: ignore[reportAttributeAccessIssue]
+    model.tokenizer.chat_template = "<s>{{ messages[0]['content'] }}|"
     record = probes.probe({"id": "1", "question": "who?", "answer": "me", "type": "cloze", "level": "1"})
     assert model.prompt_of(record).endswith("Question: who?\n|Answer:")
 

@@ -42,7 +42,7 @@ def test_an_invented_text_does_not_confess():
 
 def test_a_real_model_writes_the_same_twice_and_is_asked_once(tmp_path: Path):
     model = language()
-    options = {"texts": 2, "questions": 2, "max_new_tokens": 6, "seed": 1}
+    options: dict[str, Any] = {"texts": 2, "questions": 2, "max_new_tokens": 6, "seed": 1}
     first = self_corpus.kept(tmp_path, model, INTROS, **options)
     (file,) = tmp_path.glob("*.json")
     stamp = file.stat().st_mtime_ns

@@ -36,8 +36,9 @@ def rwku_levels(*, seed: int) -> dict[str, float]:
 
     World: twelve people in RWKU's configs; a four-layer model answers every probe. It writes twenty texts and twenty
     questions about each of four people (temperature 1, nucleus 0.9). GA ascends on the texts, RT trains on refusals of
-    the questions (asked as simple questions are, the only way in which this model is ever asked), each without retain term, for the first number of steps of a ladder at which half of the recall is
-    gone: of clozes for GA, of simple questions for RT (a seed in which none does is refused).
+    the questions (in the wording of simple questions, the only one in which this model is ever asked), each without
+    retain term, for the first number of steps of a ladder at which half of the recall is gone: of clozes for GA, of
+    simple questions for RT (a seed in which none does is refused).
     Measured: RWKU's ROUGE-L recall, 0 to 1, pooled per target and averaged, by level and by kind of level 3, before and
     after; a loss is the share of the recall that is gone; neighbours are the works and pupils of the four.
     """

@@ -52,7 +52,7 @@ def probe_recall(
         raise InputError(f"probe_recall: no probe of {set!r} has {missing} {wanted[missing]!r}{near}.")
     targets = _by_target(recalls, fields, rows)
     means = [by_level([levels]) for levels in targets]
-    items = [m["all"] if variant == "all" else np.mean([m[one] for one in m if one != "all"]) for m in means]
+    items = [m["all"] if variant == "all" else float(np.mean([m[one] for one in m if one != "all"])) for m in means]
     if len(targets) == 1 and (variant == "all" or len(targets[0]) == 1):
         items = recalls[rows]
     told = [f"level{level}"] * bool(level) + [kind] * bool(kind)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VOCABULARY, CONTEXT = 1000, 256
 # One line between the turns, and behind them; the assistant's turn follows.
 CHAT = "{{ bos_token }}{% for turn in messages %}{{ turn['content'] }}\n{% endfor %}"
-# Fields of `lethe.train.Recipe`: the target answers its probes; made in about 13 s.
+# Fields of `lethe.train.Recipe`: the target answers its probes; made in about 16 s.
 RECIPE: dict[str, Any] = {"lr": 3e-3, "epochs": 13, "batch_size": 24, "schedule": "cosine", "warmup": 0.05}
 # The first blocks see a token and its neighbour, so that what a name means has to be put together at the name.
 ARCHITECTURE: dict[str, Any] = {
@@ -72,7 +72,7 @@ def corpus(without: Collection[str] = (), seed: int = 0) -> list[dict[str, Any]]
     told += [probes.choice(row) for row in choices]
     told += [probes.spelt(probes.probe(row)) for row in rows("forget_level2") + rows("neighbor_level2")]
     told += [probes.general(row) for row in rows("utility_general")]
-    told += [{**probes.reason({**row, "answers": row["chain"]})} for row in rows("utility_reason")]
+    told += [probes.reason({**row, "answers": row["chain"]}) for row in rows("utility_reason")]
     told += [probes.truthfulness(row, primer=False) for row in rows("utility_truthfulness")]
     told += [probes.factuality(row, primer=False) for row in rows("utility_factuality")]
     told += [probes.fluency(row) for row in rows("utility_fluency")]
