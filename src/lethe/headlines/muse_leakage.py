@@ -5,7 +5,13 @@ from lethe.evidence import observe
 from lethe.measure import compute
 from lethe.registry import find, headline
 
-METHODS = {"GA": "ga", "GradDiff": "grad_diff", "NPO": "npo"}
+LONGER = {**PRESETS["grad_diff"], "epochs": 10, "retain_weight": 3.0}
+METHODS = {
+    "GA": ("ga", PRESETS["ga"]),
+    "GradDiff": ("grad_diff", PRESETS["grad_diff"]),
+    "GradDiff, driven on": ("grad_diff", LONGER),
+    "NPO": ("npo", PRESETS["npo"]),
+}
 
 
 @headline(
@@ -15,18 +21,20 @@ METHODS = {"GA": "ga", "GradDiff": "grad_diff", "NPO": "npo"}
         "PrivLeak, target": ("<=", -80.0),
         "size of PrivLeak, another retrained model": ("<=", 20.0),
         "VerbMem, GA": ("<=", 10.0),
-        "PrivLeak, GA": (">=", 50.0),
         "utility over the target's, GA": ("<=", 0.3),
         "utility over the target's, GradDiff": (">=", 0.7),
+        "VerbMem, GradDiff, driven on": ("<=", 15.0),
+        "PrivLeak, GradDiff, driven on": (">=", 50.0),
     },
 )
 def muse_leakage(*, seed: int) -> dict[str, float]:
-    """Gradient ascent leaves no word of the text and, by that, tells who was in it; a retain term spares the rest.
+    """Where no word of the text is left, its loss tells who was to be forgotten; ascent costs the rest as well.
 
     The news world with one fold (30 texts) to forget. Of the target, a retrained model, gradient ascent, GradDiff and
-    NPO, with the options that were found on other worlds, all x100: VerbMem, KnowMem, PrivLeak (Min-40 %, against the
-    retrained models; -100 is full exposure, above 0 the forgotten texts are less likely than texts that were never
-    read), and utility, which is KnowMem on the retain set. The retrained model is read against one of another seed.
+    NPO with the options that were found on other worlds, and GradDiff at half the retain weight for two epochs more
+    (driven on), all x100: VerbMem, KnowMem, PrivLeak (Min-40 %, against the retrained models; -100 is full exposure,
+    above 0 the forgotten texts are less likely than texts that were never read), and utility, which is KnowMem on the
+    retain set. The retrained model is read against one of another seed.
     """
     task = muse(seed=seed)
     assert task.control is not None
@@ -34,8 +42,8 @@ def muse_leakage(*, seed: int) -> dict[str, float]:
     one, other = (observe(task.control(number), task.probes, task.spec) for number in (1, 2))
     rows = {"target": criteria(observe(target, task.probes, task.spec), [one, other])}
     rows["retrained"] = criteria(one, [other])
-    for name, method in METHODS.items():
-        made = find("method", method).function(target, task.request, **PRESETS[method])
+    for name, (method, options) in METHODS.items():
+        made = find("method", method).function(target, task.request, **options)
         rows[name] = criteria(observe(made, task.probes, task.spec), [one, other])
     figures = {"size of PrivLeak, another retrained model": compute("privleak", one, [other]).value}
     for name, row in rows.items():

@@ -41,7 +41,7 @@ SHOWN = "work"  # in the box, too; the examples in the prompt are of this kind
 EXAMPLES = 1
 SENTENCES = 3  # per article, beside the first
 ROUNDS, PAGE = 3, 3  # how often a question is printed, and questions of a page
-PROMPT_WORDS, CONTINUED = 14, 48  # of a verbatim probe: words shown, and tokens compared
+PROMPT_WORDS, CONTINUED = 14, 40  # of a verbatim probe: words shown, and tokens compared
 
 VOCABULARY, CONTEXT = 768, 256
 # Fields of `lethe.train.Recipe`: the target continues nearly all articles word by word.
