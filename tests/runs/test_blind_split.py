@@ -62,6 +62,12 @@ def test_too_few_people_are_told_as_that(task: Task):
 def test_only_texts_asked_for_membership_are_scored(task: Task):
     assert blind_split(digits()) is None
     assert blind_split(replace(task, metrics=("probability:set=forget",))) is None
+    privleak = replace(task, metrics=("probability:set=forget", "privleak"))
+    assert blind_split(privleak) == blind_split(task)
+    elsewhere = replace(task, metrics=("membership:set=retain,against=world_facts",))
+    told = blind_split(elsewhere)
+    assert told is not None
+    assert told.baselines["words"][0] > 0.9  # questions about people, and questions about countries
     assert blind_split(replace(task, probes={k: v for k, v in task.probes.items() if k != "holdout"})) is None
 
 

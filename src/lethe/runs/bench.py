@@ -136,12 +136,12 @@ def referenced(rows: Sequence[Row]) -> list[Row]:
 def blind_split(task: Task) -> Blind | None:
     """The split that membership is measured on, scored without a model; None where no text is asked for membership.
 
-    Texts about one entity share a fold, where the records name it.
+    It is that of the first metric that tells a set from others `against` it. Texts about one entity share a fold, where
+    the records name it.
     """
-    sides = [task.probes.get(name, ()) for name in ("forget", "holdout")]
-    if task.family != "language" or not any(parse_call(call)[0] == "membership" for call in task.metrics):
-        return None
-    if not all(sides):
+    split = next(filter(None, map(_split_of, task.metrics)), ())
+    sides = [task.probes.get(name, ()) for name in split]
+    if task.family != "language" or not sides or not all(sides):
         return None
     texts = [[" ".join(str(record[name]) for name in SAID if name in record) for record in side] for side in sides]
     named = all("entity" in record for side in sides for record in side)
@@ -150,6 +150,17 @@ def blind_split(task: Task) -> Blind | None:
         return Blind.of(blind_baselines(texts[0], texts[1], seed=task.request.seed, groups=groups))
     except InputError as error:
         return Blind("not tested", reason=str(error))
+
+
+def _split_of(call: str) -> tuple[str, str] | None:
+    """Members and non-members of a metric call, by the names of their sets; None where it compares no such sets."""
+    name, given = parse_call(call)
+    card = find("metric", name)
+    known = card.options()
+    if "against" not in known or "original" in card.requires:  # the latter compare two models, not two sets
+        return None
+    members, others = (str(given.get(option, known[option].default)) for option in ("set", "against"))
+    return members, others
 
 
 def divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
