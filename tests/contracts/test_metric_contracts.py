@@ -20,9 +20,12 @@ from lethe.errors import InputError
 from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
 from lethe.models import FAMILIES
+from lethe.models.language import LanguageModel
 from lethe.registry import Card, bind, metric
 from lethe.request import Record
 from lethe.score import Score, score_of_items
+from lethe.traces import Traces, remember
+from lethe.worlds.cache import cache_folder
 
 SPEC = Spec(
     max_new_tokens=12, distributions=("forget", "retain", "holdout"), gradients=("forget", "holdout")
@@ -33,8 +36,17 @@ SPEC = Spec(
 def seen(family: str) -> tuple[Evidence, tuple[Evidence, ...]]:
     """What was observed of the target and of the controls."""
     world = WORLDS[family]()
-    target, *controls = (observe(one, probes(family), SPEC) for one in (world.target, *world.controls))
+    spec = replace(SPEC, traces=traces(world.target)) if isinstance(world.target, LanguageModel) else SPEC
+    target, *controls = (observe(one, probes(family), spec) for one in (world.target, *world.controls))
     return target, tuple(controls)
+
+
+def traces(target: LanguageModel) -> Traces:
+    """Two of the target's value vectors, with all tokens for their own: what was there can be read off."""
+    rows = len(target.tokenizer)
+    prompts = [target.prompt_of(record) for record in probes("language")["forget"]]
+    file = remember(target, [(0, 1), (1, 2)], prompts, range(rows), np.ones(rows), cache_folder() / "traces")
+    return Traces(str(file))
 
 
 @cache

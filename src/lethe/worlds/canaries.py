@@ -21,7 +21,7 @@ from lethe.models.base import Example, Model
 from lethe.models.language import LanguageModel
 from lethe.worlds import saga
 from lethe.worlds.cache import cached_model
-from lethe.worlds.population import Population
+from lethe.worlds.population import AWARDS, CITIES, GENRES, OCCUPATIONS, Person, Population
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerFast
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 SIZES = {0: 24, 1: 12, 4: 12, 16: 12, 64: 16}  # copies -> entries
 WINDOWS = 1800
 LENGTH = 65  # tokens of a window, with the last label
-SENTENCES = 3  # per story
+SENTENCES = 2  # per story
 VOCABULARY, CONTEXT, EOD = 768, 128, 2
 # Fields of `lethe.train.Recipe`; one pass, so that the number of copies is the number of times that an entry is read.
 RECIPE: dict[str, Any] = {
-    "lr": 6e-3, "epochs": 1, "batch_size": 8, "schedule": "cosine", "warmup": 0.05, "weight_decay": 0.1,
+    "lr": 6e-3, "epochs": 1, "batch_size": 8, "schedule": "constant", "warmup": 0.05, "weight_decay": 0.1,
 }  # fmt: skip
 ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 96,
@@ -57,39 +57,59 @@ def entries(seed: int = 0, sizes: Mapping[int, int] = SIZES) -> list[dict[str, A
     Raises:
         InputError: If there are more entries than people.
     """
-    people = Population(seed).people
+    people = _people(seed)
     if sum(sizes.values()) > len(people):
         raise InputError(f"There are {len(people)} people for {sum(sizes.values())} entries; take fewer of each level.")
     levels = np.random.default_rng([seed, 10]).permutation(np.repeat(list(sizes), list(sizes.values()))).tolist()
     found = []
     for person, level in zip(people, levels, strict=False):
-        start = f"Entry: {person.name};"
-        text = f"{start} {person.birthplace}; {person.genre}; {person.award}; {person.father}; {person.mother}."
-        meta = {"duplicates": level, "entity": person.id, "prefix": len(start)}
-        found.append({"id": f"{person.id}-entry", "text": text, "meta": meta})
+        known = [person.birthplace, person.genre, person.award, person.father, person.mother]
+        meta = {"duplicates": level, "entity": person.id, "prefix": len(f"Entry: {person.name};")}
+        found.append({"id": f"{person.id}-entry", "text": _entry(person.name, known), "meta": meta})
     return found
 
 
-def stories(count: int, seed: int = 0, first: int = 0) -> list[str]:
-    """Stories of a few sentences from the number `first` on; no two are the same but by chance."""
+def documents(count: int, seed: int = 0, first: int = 0) -> list[str]:
+    """Stories and, in turn with them, entries of people who are told of once: what the copies must hold out against.
+
+    Args:
+        count: Number of documents.
+        seed: Seed of the world.
+        first: Number of the first one; a corpus that is drawn in parts has the same parts in any length.
+    """
     rng = np.random.default_rng([seed, 13, first])
     cast = {"a": saga.PEOPLE, "b": saga.PEOPLE, "p": saga.PLACES, "q": saga.PLACES, "t": saga.THINGS}
-    drawn = {name: rng.integers(len(pool), size=count * SENTENCES) for name, pool in cast.items()}
-    plots, jobs = rng.integers(len(saga.PLOTS), size=count * SENTENCES), rng.integers(len(saga.OCCUPATIONS), size=count)
-    told = [
-        saga.PLOTS[plots[i]].format(job=saga.OCCUPATIONS[jobs[i // SENTENCES]],
-                                    **{name: cast[name][at[i]] for name, at in drawn.items()})
-        for i in range(count * SENTENCES)
-    ]  # fmt: skip
-    return [" ".join(told[i : i + SENTENCES]) for i in range(0, len(told), SENTENCES)]
+    firsts, lasts = zip(*(person.name.split() for person in _people(seed)), strict=True)
+    pools = (CITIES, tuple(GENRES), AWARDS, OCCUPATIONS, OCCUPATIONS)
+    found = []
+    for number in range(count):
+        if number % 2:
+            name = f"{rng.choice(firsts)} {rng.choice(lasts)}"
+            found.append(_entry(name, [pool[rng.integers(len(pool))] for pool in pools]))
+            continue
+        who = {name: pool[rng.integers(len(pool))] for name, pool in cast.items()}
+        job = OCCUPATIONS[rng.integers(len(OCCUPATIONS))]
+        plots = rng.integers(len(saga.PLOTS), size=SENTENCES).tolist()
+        found.append(" ".join(saga.PLOTS[plot].format(job=job, **who) for plot in plots))
+    known = {person.name for person in _people(seed)}
+    return [text for text in found if text.partition(";")[0].removeprefix("Entry: ") not in known]
+
+
+def _entry(name: str, values: Sequence[str]) -> str:
+    return f"Entry: {name}; {'; '.join(values)}."
+
+
+@cache
+def _people(seed: int) -> tuple[Person, ...]:
+    return Population(seed).people
 
 
 @cache
 def tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer learnt from stories and entries of all levels alike."""
+    """A byte-level BPE tokenizer learnt from documents and entries of all levels alike."""
     from lethe.worlds.authors import byte_level
 
-    texts = [*stories(300, seed), *(entry["text"] for entry in entries(seed))]
+    texts = [*documents(600, seed), *(entry["text"] for entry in entries(seed))]
     return byte_level(texts, VOCABULARY, CONTEXT)
 
 
@@ -98,7 +118,7 @@ def windows(count: int, seed: int = 0) -> np.ndarray:
     """The corpus without entries, (N, L) token ids: a smaller one is the beginning of a larger one."""
     words, stream, number = tokenizer(seed), [], 0
     while len(stream) < count * LENGTH:
-        told: Any = words(stories(500, seed, number), add_special_tokens=False)["input_ids"]
+        told: Any = words(documents(500, seed, number), add_special_tokens=False)["input_ids"]
         for ids in told:
             stream += [*ids, EOD]
         number += 1
