@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,10 @@ def model(without: Collection[str] = (), seed: int = 0, world_seed: int = 0) -> 
     """
     from lethe.worlds.models import WORLD_SEEDS
 
-    told, seed = corpus(without, world_seed), WORLD_SEEDS + seed
+    told, seed, recipe = corpus(without, world_seed), WORLD_SEEDS + seed, RECIPE
+    if without:  # a control learns for as many steps as the target, or it would know what stays less well
+        steps = RECIPE["epochs"] * math.ceil(len(corpus((), world_seed)) / RECIPE["batch_size"])
+        recipe = {**RECIPE, "steps": steps}
 
     def build(folder: Path) -> Model:
         import torch
@@ -120,10 +124,10 @@ def model(without: Collection[str] = (), seed: int = 0, world_seed: int = 0) -> 
         module = MinistralForCausalLM(MinistralConfig(vocab_size=len(words), **ARCHITECTURE, **ids))
         made = LanguageModel(module, words)
         term = Term("train", made.encode(told), emphasised, per="token")
-        train(made, [term], Recipe(**RECIPE, seed=seed, checkpoint_every=100), folder=folder)
+        train(made, [term], Recipe(**recipe, seed=seed, checkpoint_every=100), folder=folder)
         return made
 
-    content = {"records": told, "recipe": RECIPE, "architecture": ARCHITECTURE, "seed": seed, "world": world_seed,
+    content = {"records": told, "recipe": recipe, "architecture": ARCHITECTURE, "seed": seed, "world": world_seed,
                "vocabulary": VOCABULARY, "chat": CHAT, "emphasis": [SHORT, EMPHASIS]}  # fmt: skip
     return cached_model(f"fame-{len(without)}-seed{seed}", content, build, family="language")
 
