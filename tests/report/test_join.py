@@ -87,3 +87,17 @@ def test_runs_are_joined_from_their_folders(tmp_path: Path):
     assert "rmu" in (tmp_path / "both" / "report.md").read_text(encoding="utf-8")
     with pytest.raises(InputError, match="give --out"):
         write_again([tmp_path / "a", tmp_path / "b"])
+
+
+def test_the_command_joins_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from lethe.cli import report
+
+    first = example().benchmarks[0]
+    of(only(first, "npo")).save(tmp_path / "a")
+    of(renamed(only(first, "rmu"), "rougeL_recall.stem", "rougeL_f1")).save(tmp_path / "b")
+    of(only(first, "rmu")).save(tmp_path / "c")
+    report([tmp_path / "a", tmp_path / "c"], tmp_path / "both")
+    assert "both/report.html" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"rouge.rougeL_f1@forget is another quantity"):
+        report([tmp_path / "a", tmp_path / "b"], tmp_path / "mixed")
+    assert not (tmp_path / "mixed").exists()
