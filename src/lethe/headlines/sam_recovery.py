@@ -128,7 +128,9 @@ def recovery(model: Model, forget: Sequence[Record]) -> float:
     return statistics.mean(curve)
 
 
-def sharpness(model: Model, original: Model, forget: Sequence[Record], radius: float = 0.3, ascents: int = 5) -> float:
+def sharpness(
+    model: Model, original: Model, forget: Sequence[Record], radius: float = 0.3, ascents: int = 5, beta: float = BETA
+) -> float:
     """Largest rise of the forget loss found at a distance, by following its gradient over the sphere."""
     examples = model.encode(forget)
     reference = per_example(original, examples)
@@ -136,7 +138,7 @@ def sharpness(model: Model, original: Model, forget: Sequence[Record], radius: f
     parameters = list(model.module.parameters())
 
     def slope() -> tuple[float, Sequence[torch.Tensor]]:
-        loss = preference.npo(model.loss(batch), reference, beta=BETA).mean()
+        loss = preference.npo(model.loss(batch), reference, beta=beta).mean()
         return loss.item(), torch.autograd.grad(loss, parameters)
 
     start, direction = slope()

@@ -95,9 +95,8 @@ def uld(
                     checkpoint_every=checkpoint_every, evaluate_every=evaluate_every)  # fmt: skip
     wrapped, assistant = model.copy(), model.copy()
     assistant.module = small = first_blocks(model.module, blocks)
-    wrapped.module = wrap(wrapped.module, [small], weights=[weight], top=top, floor=variant == "reference",
-                          filtered=filtered)  # fmt: skip
     released = variant == "reference"
+    wrapped.module = wrap(wrapped.module, [small], weights=[weight], top=top, floor=released, filtered=filtered)
     said, withheld = augmented(request, augment, seed, released)
 
     def flat(assistant: LanguageModel, batch: Batch) -> Tensor:
@@ -113,9 +112,7 @@ def uld(
     drawn = replace(request, seed=seed, allow_overlap=True)  # its sets have been compared; only the draws change
     chosen = lora(assistant, drawn, rank=rank, alpha=alpha) if rank else all_weights(assistant, drawn)
     look = None if evaluate is None else lambda _: evaluate(wrapped)
-    train(
-        assistant, terms, recipe, selection=chosen, folder=folder, identity=f"uld {variant} {alpha}", evaluate=look
-    )  # fmt: skip
+    train(assistant, terms, recipe, selection=chosen, folder=folder, identity=f"uld {variant} {alpha}", evaluate=look)
     chosen.finish()  # adapters live in, and are merged into, the very module that is wrapped
     return wrapped
 
