@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,15 @@ def membership_epochs(*, seed: int) -> dict[str, float]:
     texts = sentences(3 * SIDE, seed)
     members, others, elsewhere = texts[:SIDE], texts[SIDE : 2 * SIDE], texts[2 * SIDE :]
     sides = {"forget": record(members), "holdout": record(others)}
-    probes = with_derived(sides, ATTACKS, neighbours=5, seed=seed)
+    probes = with_derived(sides, ATTACKS, neighbours=3, seed=seed)
+    plain = {name: [{"id": one["id"], "text": one["text"]} for one in rows] for name, rows in probes.items()}
     letters = sorted(set("".join(texts).lower() + "".join(texts) + "\n"))
 
     def looked(known: list[str], epochs: int) -> Evidence:
-        model = trained(known, letters, epochs, seed)
-        return observe(model, probes, Spec(generate=(), distributions=(), gradients=("forget", "holdout")))
+        model, spec = trained(known, letters, epochs, seed), Spec(generate=(), distributions=())
+        if known is elsewhere:  # the control is asked for its loss alone
+            return observe(model, plain, spec)
+        return observe(model, probes, replace(spec, gradients=("forget", "holdout")))
 
     target, once, control = looked(members, EPOCHS), looked(members, 1), looked(elsewhere, EPOCHS)
     figures = {f"AUROC, {name}": compute(f"membership:variant={name}", target).value for name in ATTACKS}
