@@ -1,6 +1,6 @@
 """MUSE's warning about forgetting too much: what ascent wipes out, it gives away."""
 
-from lethe.benchmarks.muse import CALLS, PRESETS, criteria, muse
+from lethe.benchmarks.muse import PRESETS, criteria, muse
 from lethe.evidence import observe
 from lethe.measure import compute
 from lethe.registry import find, headline
@@ -47,6 +47,7 @@ def muse_leakage(*, seed: int) -> dict[str, float]:
         rows[name] = criteria(observe(made, task.probes, task.spec), [one, other])
     figures = {"size of PrivLeak, another retrained model": compute("privleak", one, [other]).value}
     for name, row in rows.items():
-        figures |= {f"{what}, {name}": value for what, value in zip(CALLS, row, strict=True)}
+        figures |= {f"VerbMem, {name}": row.verbmem, f"KnowMem, {name}": row.knowmem}
+        figures |= {f"PrivLeak, {name}": row.privleak, f"utility, {name}": row.utility}
         figures[f"utility over the target's, {name}"] = row.utility / rows["target"].utility
     return figures
