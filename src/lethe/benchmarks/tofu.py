@@ -49,7 +49,7 @@ SUCCESSOR = {
 }
 
 
-class Protocol(NamedTuple):
+class Rules(NamedTuple):
     """What one code base evaluates: rows of each set (None: all), how it generates, and its names of metrics."""
 
     rows: int | None
@@ -59,9 +59,9 @@ class Protocol(NamedTuple):
 
 
 Convention = Literal["tofu", "open-unlearning"]
-PROTOCOLS: dict[str, Protocol] = {
-    "tofu": Protocol(300, Spec(max_new_tokens=200, total=200), METRICS, "200 tokens with the prompt"),
-    "open-unlearning": Protocol(
+PROTOCOLS: dict[str, Rules] = {
+    "tofu": Rules(300, Spec(max_new_tokens=200, total=200), METRICS, "200 tokens with the prompt"),
+    "open-unlearning": Rules(
         None, Spec(max_new_tokens=200), tuple(SUCCESSOR.get(call, call) for call in METRICS), "200 new tokens"
     ),
 }
