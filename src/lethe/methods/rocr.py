@@ -69,11 +69,13 @@ def rocr(
         folder: Where the log (rank of the free space, part of each redirection realised) goes.
 
     Raises:
-        InputError: If a subject does not occur in the forget texts, a layer does not exist, no direction is free, or
-            at=answer is given a mode or variant, which it does not have.
+        InputError: If a subject does not occur in the forget texts, the replacement is empty, a layer does not exist,
+            no direction is free, or at=answer is given a mode or variant, which it does not have.
     """
     if at == "answer" and (mode, variant) != ("unrelated", "paper"):
         raise InputError(f"rocr: mode={mode}, variant={variant} do nothing with at=answer; leave them, or at=subject.")
+    if not replacement.strip():
+        raise InputError("rocr: replacement is empty; give the name of another subject, made up or not.")
     edited = model.copy()
     projections = output_projections(edited)
     count = len(projections)

@@ -1,4 +1,4 @@
-"""Numbers that a method cannot take are refused in one sentence, not turned into another method or into nothing."""
+"""Values that a method cannot take are refused in one sentence, not turned into another method or into nothing."""
 
 from typing import Any
 
@@ -21,6 +21,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("neggrad_plus", {"balance": 1.5}, "neggrad_plus: balance is 1.5"),
     ("rmu", {"coefficient": -1}, "rmu: coefficient is -1"),
     ("adaptive_rmu", {"scale": -1}, "adaptive_rmu: scale is -1"),
+    ("rocr", {"replacement": " "}, "rocr: replacement is empty; give the name of another subject"),
     ("task_vector", {"alpha": NAN}, "The scale of a change of weights is nan"),
     ("npo", {"where": "lora:alpha=0"}, "where=lora: alpha is 0"),
     ("npo", {"where": "fila:rank=2,alpha=-1"}, "where=fila: alpha is -1"),
