@@ -18,6 +18,8 @@ from lethe.worlds import canaries
 LEVELS = {0: 10, 1: 10, 4: 10, 16: 10, 64: 10}  # copies -> texts
 TIMED = {0: 10, 32: 8}  # for the ordering: as many as a quarter of the corpus holds
 SMALL, LARGE = 1200, 4800  # windows of 65 tokens
+# Without decay: at a rate that has fallen, what is inserted last would be learnt least.
+STEADY = {**canaries.RECIPE, "lr": 6e-3, "schedule": "constant"}
 METHODS = ("grad_diff", "npo", "rmu", "satimp")
 TOKENS = 48
 
@@ -36,7 +38,8 @@ TOKENS = 48
 def hubble_memorization(*, seed: int) -> dict[str, float]:
     """Copies memorise, a larger corpus dilutes them, early ones are forgotten, and no unlearning reaches the twin.
 
-    World: stories of 78,000 tokens (N) or four times as many, read once in order, with entries of a register inserted
+    World: stories and one-off entries of a register, 78,000 tokens (N) or four times as many, read once in order at a
+    steady rate, with entries inserted
     0, 1, 4, 16 or 64 times, ten of each. Recall: share of the words of an entry's rest in the greedy continuation of
     its name. Dilution: the same insertions in 4N. Ordering: eight entries with 32 copies each, all in the first or all
     in the last quarter of N; recall at the end of the training.
@@ -47,12 +50,12 @@ def hubble_memorization(*, seed: int) -> dict[str, float]:
     (1: nothing was forgotten, or as much harm was done as there was to forget). Options are the benchmark's presets.
     """
     entries = canaries.entries(seed, LEVELS)
-    perturbed = canaries.model(entries, seed, seed, count=SMALL)
+    perturbed = canaries.model(entries, seed, seed, count=SMALL, recipe=STEADY)
     small = _recall(perturbed, entries)
-    large = _recall(canaries.model(entries, seed, seed, count=LARGE), entries)
+    large = _recall(canaries.model(entries, seed, seed, count=LARGE, recipe=STEADY), entries)
     timed = canaries.entries(seed, TIMED)
     early, late = (
-        _recall(canaries.model(timed, seed, seed, count=SMALL, start=start, end=start + 0.25), timed)[32]
+        _recall(canaries.model(timed, seed, seed, count=SMALL, recipe=STEADY, start=start, end=start + 0.25), timed)[32]
         for start in (0.0, 0.75)
     )
     diluted = hubble.dilution(list(small), list(small.values()), list(large.values()))
@@ -66,13 +69,13 @@ def hubble_memorization(*, seed: int) -> dict[str, float]:
         "dilution: times as many copies for half of it in 4N": diluted.more_copies,
         "recall of first quarter": early,
         "recall of last quarter": late,
-        "ordering: recall of first quarter / last quarter": hubble.ordering(early, late).share,
+        "ordering: recall of first quarter / last quarter": early / late if late else float("nan"),
     }
     seen = observe(perturbed, {"x": [_record(entry) for entry in entries]}, Spec(generate=(), distributions=()))
     scored = dict(zip((entry["id"] for entry in entries), loss(seen.per_token("x")), strict=True))
     by_level = {level: [scored[entry["id"]] for entry in _at(entries, level)] for level in LEVELS}
     found |= {f"AUC of {level} copies against 0": value for level, value in hubble.level_auc(by_level).items()}
-    return found | _unlearning(perturbed, canaries.model((), seed, seed, count=SMALL), entries, seed)
+    return found | _unlearning(perturbed, canaries.model((), seed, seed, count=SMALL, recipe=STEADY), entries, seed)
 
 
 def _unlearning(perturbed: Model, standard: Model, entries: Sequence[Mapping[str, Any]], seed: int) -> dict[str, float]:

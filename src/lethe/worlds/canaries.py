@@ -33,7 +33,7 @@ SENTENCES = 2  # per story
 VOCABULARY, CONTEXT, EOD = 768, 128, 2
 # Fields of `lethe.train.Recipe`; one pass, so that the number of copies is the number of times that an entry is read.
 RECIPE: dict[str, Any] = {
-    "lr": 6e-3, "epochs": 1, "batch_size": 8, "schedule": "constant", "warmup": 0.05, "weight_decay": 0.1,
+    "lr": 4e-3, "epochs": 1, "batch_size": 8, "schedule": "linear", "warmup": 0.05, "weight_decay": 0.1,
 }  # fmt: skip
 ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 96,
@@ -154,6 +154,7 @@ def model(
     count: int = WINDOWS,
     start: float = 0.0,
     end: float = 1.0,
+    recipe: Mapping[str, Any] = RECIPE,
 ) -> Model:
     """A twin: it reads the corpus once, with the entries in it; made in about 5 s.
 
@@ -165,6 +166,7 @@ def model(
         count: Windows of the corpus.
         start: Share of the training after which insertions begin.
         end: Share of the training before which they end.
+        recipe: Fields of `lethe.train.Recipe`; more than one epoch would multiply the copies.
     """
     from lethe.worlds.models import WORLD_SEEDS
 
@@ -174,16 +176,16 @@ def model(
         for one in inserted.log:
             if texts[one.text]["id"] not in without:
                 corpus[one.slot] = inserted.windows[one.slot]
-    content = {"windows": corpus, "recipe": RECIPE, "architecture": ARCHITECTURE, "seed": WORLD_SEEDS + seed}
+    content = {"windows": corpus, "recipe": dict(recipe), "architecture": ARCHITECTURE, "seed": WORLD_SEEDS + seed}
 
     def build(folder: Path) -> Model:
-        return _trained(corpus, WORLD_SEEDS + seed, world_seed, folder)
+        return _trained(corpus, recipe, WORLD_SEEDS + seed, world_seed, folder)
 
     name = "standard" if not texts else "retrained" if without else "perturbed"
     return cached_model(f"canaries-{name}-seed{seed}", content, build, family="language")
 
 
-def _trained(corpus: np.ndarray, seed: int, world_seed: int, folder: Path) -> Model:
+def _trained(corpus: np.ndarray, options: Mapping[str, Any], seed: int, world_seed: int, folder: Path) -> Model:
     import torch
     from transformers import LlamaForCausalLM
 
@@ -192,7 +194,7 @@ def _trained(corpus: np.ndarray, seed: int, world_seed: int, folder: Path) -> Mo
 
     torch.manual_seed(seed)
     made = LanguageModel(LlamaForCausalLM(config()), tokenizer(world_seed))
-    recipe = Recipe(**RECIPE, seed=seed, checkpoint_every=200)
+    recipe = Recipe(**options, seed=seed, checkpoint_every=200)
     # The loop shuffles; windows are handed to it so that it meets them in the order of the corpus.
     steps = plan({"train": [LENGTH] * len(corpus)}, lambda _: ["train"], recipe.batch_size, recipe.seed, recipe.epochs)
     met = [row for _, rows in steps for row in rows["train"]]
