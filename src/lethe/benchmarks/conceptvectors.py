@@ -53,10 +53,10 @@ METRICS = (
 # By hand, on another craft and other people than those reported.
 PRESETS = {
     "ga": {"lr": 1e-3, "epochs": 4, "batch_size": 8},
-    "grad_diff": {"lr": 1e-3, "epochs": 4, "batch_size": 8, "retain_weight": 1.5},
-    "npo": {"lr": 2e-3, "epochs": 10, "batch_size": 8, "beta": 0.1},
+    "grad_diff": {"lr": 1e-3, "epochs": 6, "batch_size": 8, "retain_weight": 1.5},
+    "npo": {"lr": 1e-3, "epochs": 5, "batch_size": 8, "beta": 0.1, "retain_weight": 3.0},
     "rmu": {"lr": 2e-3, "epochs": 10, "batch_size": 8},
-    "needle": {"ascent_epochs": 20, "ascent_lr": 0.05},
+    "needle": {"ascent_epochs": 5, "ascent_lr": 0.05},
 }
 
 

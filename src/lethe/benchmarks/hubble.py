@@ -60,11 +60,11 @@ PER_LEVEL = (
 
 # By hand, on other people and stories than those reported.
 PRESETS = {
-    "ga": {"lr": 2e-4, "epochs": 4, "batch_size": 8},
-    "grad_diff": {"lr": 5e-4, "epochs": 4, "batch_size": 8},
-    "npo": {"lr": 5e-4, "epochs": 10, "batch_size": 8, "beta": 0.1},
-    "rmu": {"lr": 1e-3, "epochs": 10, "batch_size": 8},
-    "satimp": {"lr": 1e-3, "epochs": 5, "batch_size": 8, "beta1": 1.0, "beta2": 0.5},
+    "ga": {"lr": 5e-4, "epochs": 4, "batch_size": 8},
+    "grad_diff": {"lr": 7e-4, "epochs": 4, "batch_size": 8},
+    "npo": {"lr": 5e-4, "epochs": 6, "batch_size": 8, "beta": 0.1, "retain_weight": 5.0},
+    "rmu": {"lr": 2e-3, "epochs": 6, "batch_size": 8},
+    "satimp": {"lr": 2e-3, "epochs": 5, "batch_size": 8, "beta1": 1.0, "beta2": 0.5},
 }
 
 

