@@ -36,7 +36,7 @@ ORDER = [
     {"report"},
     {"api"},
     {"studies"},
-    {"signing"},
+    {"signing", "harness"},
     {"cli", "__init__", "__main__"},
 ]
 ROW = {part: row for row, parts in enumerate(ORDER) for part in parts}
