@@ -130,7 +130,7 @@ def is_solved_by_its_control(card: Card) -> None:
 def scores_every_metric(card: Card) -> None:
     """Each gives a number of a name of its own, and the control's stands beside it."""
     made, (target, control) = task(card), seen(card)
-    scores = [compute(call, target, [control]) for call in made.metrics]
+    scores = [compute(call, target, [control], target) for call in made.metrics]
     assert all(np.isfinite(score.value) for score in scores)
     assert len({score.name for score in scores}) == len(scores)
 

@@ -150,12 +150,12 @@ def test_an_answer_is_spelt_without_its_spaces():
 def test_every_true_statement_has_a_false_twin():
     """Whoever says True to everything is right half of the time, not always."""
     query = "The capital is ___.\nA. Rome\nB. Oslo\nC. Bern\nD. Bonn"
-    made = [probes.judged({"id": f"q{i}", "question": query, "answer": "B"}, seed=0) for i in range(20)]
+    made = [probes.judged({"id": "q", "question": query, "answer": "B"}, seed) for seed in range(20)]
     assert {true["question"].splitlines()[-1] for true, _ in made} == {"Statement: The capital is Oslo."}
     false = {twin["question"].splitlines()[-1] for _, twin in made}
     assert false == {f"Statement: The capital is {city}." for city in ("Rome", "Bern", "Bonn")}
     assert [one["answer"] for one in made[0]] == ["True", "False"]
-    assert probes.judged({"id": "q0", "question": query, "answer": "B"}, seed=0) == made[0]
+    assert probes.judged({"id": "q", "question": query, "answer": "B"}, seed=0) == made[0]
     asked = {"id": "q", "question": "Which capital?\nA. Rome\nB. Oslo", "answer": "A"}
     assert probes.judged(asked, 0)[0]["question"].endswith("Statement: Which capital? Rome\n")
     with pytest.raises(InputError, match="'E' is none of the options A, B"):

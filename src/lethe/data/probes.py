@@ -143,7 +143,7 @@ def judged(row: Mapping[str, Any], seed: int, instruction: str = "") -> tuple[di
         )
     stem = query[: min(match.start() for match in _OPTION.finditer(query))].strip()
     wrong = [text for one, text in options.items() if one != letter]
-    drawn = wrong[np.random.default_rng([seed, *str(row["id"]).encode()]).integers(len(wrong))]
+    drawn = wrong[np.random.default_rng([seed, *query.encode()]).integers(len(wrong))]
     said = {"True": options[letter], "False": drawn}
     true, false = (
         _record({**row, "id": f"{row['id']}/{answer.lower()}", "answer": answer},
