@@ -19,7 +19,7 @@ def perplexity(
     set: str = "forget",
     variant: Literal["nll", "exp"] = "nll",
 ) -> Score:
-    """Mean NLL of the answers, which muse_bench calls "PPL", or perplexity proper; on forget the ideal is the control's.
+    """Mean NLL of the answers, muse_bench's "PPL", or perplexity proper; on forget the ideal is the control's.
 
     A question's answer counts with its end of sequence, a text all its tokens but the first.
 
