@@ -45,7 +45,7 @@ def test_memorisation_grows_with_the_copies():
 def rows(levels: dict[int, int]) -> list[dict]:
     return [
         {
-            "text": f"Person {level} {number} was born in the town of T{number} and lived there as a baker.",
+            "text": f"Person {level} {number} was born in the town of T{level}n{number} and lived there as a baker.",
             "meta": json.dumps({"duplicates": level, "uuid": f"{level}-{number}"}),
         }
         for level, count in levels.items()
@@ -63,7 +63,7 @@ def test_the_official_layout(tmp_path: Path):
     assert all(record["duplicates"] == 256 for name in ("forget", "retain") for record in task.probes[name])
     record = task.probes["holdout"][0]
     assert record["raw_prompt"] == "Person 0 0 was born in"
-    assert record["answer"] == " the town of T0 and lived there as a baker."
+    assert record["answer"] == " the town of T0n0 and lived there as a baker."
     assert task.control is None
     assert len(hubble(source=str(file), model="somewhere", rows=2).probes["holdout"]) == 2
 
