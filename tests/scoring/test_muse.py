@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from lethe.errors import InputError
-from lethe.scoring import muse
+from lethe.scoring import muse, roc
 from lethe.scoring.muse import RETRAINED_AUC, Criteria
 
 NEWS, BOOKS = RETRAINED_AUC["news"]["min_k.k0.4"], RETRAINED_AUC["books"]["min_k.k0.4"]
@@ -79,6 +79,28 @@ def test_a_copy_scores_1_only_against_an_equally_long_truth():
     assert muse.overlap([" ".join(generated)], [" ".join(truth)]) == approx(2 * 127 / (127 + 128))
     assert approx(0.9961, abs=5e-5) == 2 * 127 / (127 + 128)
     assert len(muse.cut_truth(words, variant="open_unlearning")) == 200
+
+
+def test_cut_to_one_length_a_copy_scores_1():
+    words = [f"w{i}" for i in range(200)]
+    for budget in (128, 40):
+        cut = {variant: muse.cut_truth(words, budget=budget, variant=variant) for variant in ("muse", "corrected")}
+        assert [len(cut[variant]) for variant in ("muse", "corrected")] == [budget - 1, budget]
+        assert muse.overlap([" ".join(words[:budget])], [" ".join(cut["corrected"])]) == 1
+
+
+def test_the_interval_of_a_leak_resamples_the_texts_of_all_models():
+    rng = np.random.default_rng(0)
+    forget, holdout = rng.normal(size=30), rng.normal(size=40)
+    reference = [(rng.normal(size=30), rng.normal(size=40))]
+    low, high = muse.privleak_interval((forget, holdout), reference, seed=0)
+    leak = muse.privleak(roc.auc(forget, holdout), roc.auc(*reference[0]))
+    assert low < leak < high
+    assert muse.privleak_interval((forget, holdout), [(forget, holdout)], seed=0) == (0, 0)  # the same texts were drawn
+    exposed = muse.privleak_interval((forget + 100, holdout), reference, seed=0)
+    assert exposed == (-100, -100)
+    again = muse.privleak_interval((forget, holdout), [*reference, *reference], seed=0)
+    assert again == approx((low, high))  # the mean over equal references is one of them
 
 
 def test_the_two_code_bases_differ_by_the_stemmer():
