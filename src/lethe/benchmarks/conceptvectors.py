@@ -122,7 +122,7 @@ def conceptvectors(
         ),
         presets=presets if source == "tiny" else {},
         attacks=("relearn", "quantize:bits=8", "quantize:bits=4"),
-        floors=("noise", "refusal"),
+        floors=("noise",),  # its records are texts: there is no question to refuse
         note=f"Concept {chosen[0]['Concept']}, value vectors {', '.join(vectors)} (LAYER:DIM); answers are compared "
         "with the target's own, and traces with its weights.",
     )

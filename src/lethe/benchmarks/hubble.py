@@ -124,7 +124,7 @@ def hubble(
         spec=Spec(max_new_tokens=tokens),
         presets=PRESETS if source == "tiny" else {},
         attacks=("relearn", "quantize:bits=8", "quantize:bits=4"),
-        floors=("noise", "refusal"),
+        floors=("noise",),  # nothing is asked here that could be refused
         note=f"Forget and retain were inserted {most} times each, the holdout never; the control is "
         f"{'the standard twin' if twin == 'standard' else 'a twin with all insertions but the forget texts'}."
         if source == "tiny"
