@@ -13,6 +13,7 @@ from lethe.benchmarks.rwku import KINDS
 from lethe.data import probes
 from lethe.errors import InputError
 from lethe.evidence import Evidence, observe
+from lethe.headlines import ort_form_gap, rwku_levels
 from lethe.measure import compute
 from lethe.registry import find
 from lethe.score import Score
@@ -111,6 +112,20 @@ def test_forms_separate_and_a_target_has_no_gap_to_itself():
     assert both("ort", "form_gap:set=forget_forms,variant=worst_drop")[1].value == pytest.approx(
         form_gap(*scores).worst_drop
     )
+
+
+def test_headlines_read_levels_kinds_and_forms():
+    """What they make of evidence, without the methods that they compare."""
+    target, control = seen("rwku")
+    known, unknown = rwku_levels.recalls(target), rwku_levels.recalls(control)
+    assert set(known) == {"cloze", "question", "adversarial", *KINDS, "all", "neighbours"}
+    assert known["cloze"] > 0.9 > 0.3 > unknown["cloze"]
+    assert known["adversarial"] == pytest.approx(np.mean([known[kind] for kind in KINDS]))  # equally many of each
+    found = ort_form_gap.figures(*seen("ort"))
+    drops = [found[f"drop in {form}"] for form in OFFICIAL]
+    assert found["form gap"] == pytest.approx(max(drops) - min(drops))
+    assert found["mean drop"] == pytest.approx(np.mean(drops))
+    assert min(drops) == found["smallest drop"] > 0
 
 
 def test_in_context_unlearning_changes_every_prompt_and_no_weight():

@@ -49,7 +49,7 @@ def ort_form_gap(*, seed: int) -> dict[str, float]:
     request = Request(*records.passages(chosen), seed=seed)
     before = observe(target, sets, SPEC)
 
-    redirected = _figures(before, observe(find("method", "rocr").function(target, request), sets, SPEC))
+    redirected = figures(before, observe(find("method", "rocr").function(target, request), sets, SPEC))
     found = {f"{name} of ROCR": value for name, value in redirected.items()}
     for name in TRAINED:
         trained = _matched(target, request, name, sets, before, redirected["mean drop"])
@@ -58,7 +58,7 @@ def ort_form_gap(*, seed: int) -> dict[str, float]:
     return found
 
 
-def _figures(before: Evidence, after: Evidence) -> dict[str, float]:
+def figures(before: Evidence, after: Evidence) -> dict[str, float]:
     """Drop by form, gap, smallest and mean drop, and the neighbours' largest drop."""
     own, others = (form_gap(after, (), before, set=f"{side}_forms") for side in ("forget", "neighbor"))
     drops = own.detail["drops"]
@@ -79,10 +79,10 @@ def _matched(
     most = 0.0
     for steps in STEPS:
         made = find("method", method).function(target, request, **options, steps=steps, batch_size=4)
-        figures = _figures(before, observe(made, sets, SPEC))
-        most = max(most, figures["mean drop"])
-        if figures["mean drop"] >= wanted:
-            return figures
+        found = figures(before, observe(made, sets, SPEC))
+        most = max(most, found["mean drop"])
+        if found["mean drop"] >= wanted:
+            return found
     raise InputError(
         f"{name} drops the forms by {most:.3f} on average in {STEPS[-1]} steps at most and ROCR by {wanted:.3f}, so "
         f"seed {request.seed} compares different losses: add steps to the ladder."
