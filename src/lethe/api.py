@@ -29,7 +29,16 @@ from lethe.runs.workers import Pool
 # What stands beside target, controls and floors; the options are the benchmarks' presets.
 # Ascent runs on at the rate of the others, as papers run it: the benchmark's own preset for it stops early.
 DEMO = {
-    "tofu": ("ga:lr=1e-3", "grad_diff", "npo", "npo:step=sam:rho=0.1", "simnpo", "idk", "rmu", "task_vector"),
+    "tofu": (
+        "ga:lr=1e-3,epochs=5",
+        "grad_diff",
+        "npo",
+        "npo:step=sam:rho=0.1",
+        "simnpo",
+        "idk",
+        "rmu",
+        "task_vector",
+    ),
     "faces": ("finetune", "neggrad_plus", "scrub", "salun"),
     "shop": ("finetune", "grad_diff", "reverse_bpr"),
 }

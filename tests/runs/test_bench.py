@@ -180,3 +180,11 @@ def test_an_option_of_one_benchmark_is_not_guessed_for_several(tmp_path: Path):
     with pytest.raises(InputError, match="split belongs to one benchmark, and 2 are named"):
         api.bench("digits,faces", split="retain", out=tmp_path / "never")
     assert not (tmp_path / "never").exists()
+
+
+def test_epochs_that_are_asked_for_stand_above_the_presets_steps():
+    task = make_plan("tofu", {}, Path("never"), 1, attacks=False).task()
+    assert "steps" in task.presets["ga"]
+    (cell,) = cells_of(task, ["ga:epochs=2"], 1, {})
+    assert dict(cell.options)["epochs"] == "2"
+    assert "steps" not in dict(cell.options)

@@ -197,7 +197,8 @@ def cells_of(
             )
         settings = {**given, **of_methods.get(name, {})}
         if "preset" not in settings:  # a preset that is named stands in the place of the benchmark's own
-            settings = {**task.presets.get(name, {}), **settings}
+            preset = {k: v for k, v in task.presets.get(name, {}).items() if k != "steps" or "epochs" not in settings}
+            settings = {**preset, **settings}  # epochs that are asked for are not undone by the preset's steps
         settle(card, settings)
         cells += [Cell(name, seed, "method", tuple(sorted(settings.items())), call) for seed in range(1, seeds + 1)]
     return cells
