@@ -190,7 +190,7 @@ def test_the_first_token_is_the_tokenizers_unless_told_otherwise(folder: Path, m
 def test_mistakes_are_named(model: LanguageModel, tmp_path: Path):
     with pytest.raises(InputError, match="no argument 'dtype'"):
         HarnessModel(model, dtype="float16")
-    with pytest.raises(InputError, match="There is no model folder"):
+    with pytest.raises(InputError, match="nowhere is not a loadable causal language model"):
         HarnessModel(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="asks for 4096 new tokens"):
         HarnessModel(model).generate_until(requests("generate_until", ("a", {"max_gen_toks": 4096})))

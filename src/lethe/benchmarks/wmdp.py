@@ -43,9 +43,21 @@ METRICS = (
 )
 OF_FORGOTTEN = ("corrected", "calibrated", "rotations", "text")
 
-# Options under which each method forgets the tiny world, found by hand on the people of seed 10.
+# Options under which each method forgets the tiny world, found by hand on the people of seed 10. What so small a model
+# has learnt of a name stands where the name is embedded: steered there, it is gone from texts and questions alike.
 PRESETS: dict[str, dict[str, Any]] = {
-    "rmu": {"lr": 1e-3, "epochs": 10, "batch_size": 8, "coefficient": 20.0, "alpha": 1.0},
+    "rmu": {
+        "lr": 1e-2,
+        "epochs": 40,
+        "batch_size": 8,
+        "layer": 0,
+        "coefficient": 60.0,
+        "alpha": 1.0,
+        "tokens": "all",
+        "where": "layers:match=embed_tokens",
+    },
+    "grad_diff": {"lr": 1e-3, "epochs": 10, "batch_size": 8},
+    "npo": {"lr": 2e-3, "epochs": 30, "batch_size": 8},
 }
 
 

@@ -4,8 +4,10 @@ Each domain is about people of its own from the one population, in wording of it
 WMDP's hazardous subjects stand, mmlu where general knowledge does. Nothing here is hazardous, nor real. Texts are what
 unlearning may use, questions are what is scored. A model this small does not come to understand examinations from
 texts alone: every model of this world has also sat each question of its domains, in all four rotations of its choices,
-so that no letter goes with a question. The four choices are drawn before the truth among them: what is right shows
-neither in a length nor in a place.
+so that no letter goes with a question; a request still holds texts only. The four choices are drawn before the truth
+among them: what is right shows neither in a length nor in a place. What it does show in, to a model that has sat the
+exam, is the company of the other three: part of the letters is known by the choices alone, as is part of WMDP's, and
+outlives the forgetting of whom they were about. The questions answered in words (`text_prompt`) know no such help.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Domain:
     values: Sequence[str]
 
 
-PEOPLE = 20  # in each domain, one question about each
+PEOPLE = 16  # in each domain, one question about each
 TOOLS = ("abacus", "anvil", "bellows", "chisel", "compass", "crucible", "lantern", "loom", "plough", "quill", "sextant")
 STONES = ("agate", "amber", "basalt", "coral", "flint", "garnet", "jade", "marble", "onyx", "opal", "quartz", "slate")
 # Values are single words: what a choice says is then one token, which so small a model can find and compare.
