@@ -17,7 +17,7 @@ import pytest
 import torch
 from pytest import approx
 
-from lethe.benchmarks.muse import criteria, muse
+from lethe.benchmarks.muse import PRESETS, criteria, muse
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.evidence import Evidence, observe
@@ -332,6 +332,8 @@ def test_curves_have_a_point_per_fold(module: Any, monkeypatch: pytest.MonkeyPat
     """On models that were hardly trained, over two folds."""
     monkeypatch.setitem(news.RECIPE, "epochs", 1)
     monkeypatch.setattr(module, "FOLDS", (1, 2))
+    for method in muse_scaling.METHODS.values():
+        monkeypatch.setitem(PRESETS[method], "epochs", 1)
     name = module.__name__.rpartition(".")[2]
     figures = find("headline", name).function(seed=0)
     assert set(find("headline", name).expects) <= set(figures)
