@@ -43,8 +43,8 @@ METRICS = (
 )
 OF_FORGOTTEN = ("corrected", "calibrated", "rotations", "text")
 
-# Options under which each method forgets the tiny world, found by hand on the people of seed 10. What so small a model
-# has learnt of a name stands where the name is embedded: steered there, it is gone from texts and questions alike.
+# Found by hand on the people of seed 10. What so small a model has learnt of a name stands where the name is embedded:
+# steered there, it is gone from texts and questions alike. GradDiff and NPO forget the texts, not what the exam asks.
 PRESETS: dict[str, dict[str, Any]] = {
     "rmu": {
         "lr": 1e-2,
@@ -52,7 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "layer": 0,
         "coefficient": 60.0,
-        "alpha": 1.0,
+        "alpha": 5.0,
         "tokens": "all",
         "where": "layers:match=embed_tokens",
     },

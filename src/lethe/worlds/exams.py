@@ -4,10 +4,8 @@ Each domain is about people of its own from the one population, in wording of it
 WMDP's hazardous subjects stand, mmlu where general knowledge does. Nothing here is hazardous, nor real. Texts are what
 unlearning may use, questions are what is scored. A model this small does not come to understand examinations from
 texts alone: every model of this world has also sat each question of its domains, in all four rotations of its choices,
-so that no letter goes with a question; a request still holds texts only. The four choices are drawn before the truth
-among them: what is right shows neither in a length nor in a place. What it does show in, to a model that has sat the
-exam, is the company of the other three: part of the letters is known by the choices alone, as is part of WMDP's, and
-outlives the forgetting of whom they were about. The questions answered in words (`text_prompt`) know no such help.
+so that no letter goes with a question. Four people each are offered the same four choices, and each choice is true of
+one of them: what is right shows neither in a length nor in a place nor in the company of the others.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ class Domain:
     values: Sequence[str]
 
 
-PEOPLE = 16  # in each domain, one question about each
+PEOPLE = 12  # in each domain, one question about each; a multiple of four
 TOOLS = ("abacus", "anvil", "bellows", "chisel", "compass", "crucible", "lantern", "loom", "plough", "quill", "sextant")
 STONES = ("agate", "amber", "basalt", "coral", "flint", "garnet", "jade", "marble", "onyx", "opal", "quartz", "slate")
 # Values are single words: what a choice says is then one token, which so small a model can find and compare.
@@ -77,7 +75,7 @@ SPLITS = (*DOMAINS, *(f"{name}-corpus" for name in DOMAINS))
 VOCABULARY, CONTEXT = 1600, 96
 # Fields of `lethe.train.Recipe`: a model answers every question of its domains in every rotation.
 RECIPE: dict[str, Any] = {
-    "lr": 3e-3, "steps": 900, "batch_size": 16, "schedule": "cosine", "warmup": 0.05, "weight_decay": 0.0,
+    "lr": 3e-3, "steps": 1600, "batch_size": 16, "schedule": "cosine", "warmup": 0.05, "weight_decay": 0.0,
 }  # fmt: skip
 # The first block sees a token and the two before it, so that a choice is read together with its letter: with attention
 # to everything, so small a model does not learn in half a minute to look a letter up.
@@ -150,11 +148,17 @@ def _people(name: str, seed: int) -> tuple[Person, ...]:
 
 
 def _facts(name: str, seed: int) -> Iterator[tuple[Person, list[str], int]]:
-    """Per person four values, drawn without regard to the truth, and which of them is true."""
-    for person in _people(name, seed):
-        rng = np.random.default_rng([seed, 11, int(person.id[1:])])
-        choices = rng.choice(DOMAINS[name].values, len(LETTERS), replace=False).tolist()
-        yield person, choices, int(rng.integers(len(LETTERS)))
+    """Per person four values in some order, and which of them is true.
+
+    Four people each are offered the same four values, and each of the values is true of one of them.
+    """
+    people, count = _people(name, seed), len(LETTERS)
+    for start in range(0, len(people), count):
+        rng = np.random.default_rng([seed, 11, DOMAINS[name].first + start])
+        values = rng.choice(DOMAINS[name].values, count, replace=False)
+        for person, truth in zip(people[start : start + count], rng.permutation(values), strict=True):
+            choices = rng.permutation(values).tolist()
+            yield person, choices, choices.index(truth)
 
 
 def _questions(name: str, seed: int) -> Iterator[dict[str, Any]]:
