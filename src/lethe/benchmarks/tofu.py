@@ -120,6 +120,7 @@ PRESETS = {
     "rocr": {"at": "answer", "threshold": 0.052, "ridge": 0.86},
     "needle": {"count": 16, "ablation": "zero"},
     "newton": {"damping": 1e-2},
+    "offset": {"lr": 9.9e-3, "epochs": 11, "batch_size": 5, "weight": 0.1, "retain_weight": 0.4},
     "merging": {"lr": 9.9e-4, "epochs": 3, "batch_size": 5, "density": 0.58, "alpha": 0.36},
     "wga": {"lr": 9.2e-4, "epochs": 8, "batch_size": 5, "beta": 1.0, "retain_weight": 5.4},
     "satimp": {"lr": 4.2e-4, "epochs": 3, "batch_size": 5, "beta1": 3.0, "beta2": 0.22, "retain_weight": 0.19},
