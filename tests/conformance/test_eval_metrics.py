@@ -6,6 +6,7 @@ half a unit of the last digit given.
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from lethe.scoring import (
     roc,
     rouge,
 )
+from lethe.scoring.memorization import Mean
 
 SIX_DIGITS = 5e-7
 
@@ -50,6 +52,8 @@ def test_normalised_probability():
 def test_truth_ratio_by_both_means():
     assert memorization.truth_ratio(LOSS_PARA, LOSS_WRONG, kind="arithmetic") == approx(0.385)
     assert memorization.truth_ratio(LOSS_PARA, LOSS_WRONG) == approx(0.239088, abs=SIX_DIGITS)
+    means = {kind: 0.4 * memorization.truth_ratio(LOSS_PARA, LOSS_WRONG, kind=kind)[0] for kind in get_args(Mean)}
+    assert means == approx({"arithmetic": 0.154, "geometric": 0.095635}, abs=SIX_DIGITS)
 
 
 def test_truth_ratio_scores():
@@ -66,6 +70,14 @@ def test_exact_memorization_and_extraction_strength():
     assert memorization.exact_memorization([HITS]) == approx(0.8)
     assert memorization.extraction_strength([HITS, [True] * 5, LAST_WRONG]).tolist() == approx([0.6, 1, 0])
     assert memorization.extraction_strength([LAST_WRONG], ou_compat=True) == approx(0.2)
+
+
+def test_an_item_of_one_token_has_none_without_its_last():
+    items = [[True], [True, False]]
+    assert memorization.exact_memorization(items, but_last=True).tolist() == [1]  # one item is left out
+    assert memorization.extraction_strength(items, but_last=True).tolist() == [0, 1]
+    with pytest.raises(InputError, match="every item has one token"):
+        memorization.exact_memorization(items[:1], but_last=True)
 
 
 # 2. Text overlap
@@ -105,6 +117,8 @@ def test_recall_rewards_rambling_and_f1_does_not():
 def test_ngram_entropy():
     entropy = rouge.ngram_entropy(["the cat sat on the mat and the cat sat", "a a a a a a", "one", ""])
     assert entropy.tolist() == approx([2.741827, 0, 0, 0], abs=SIX_DIGITS)
+    of_pairs, of_triples = 2.725481, 2.75  # bits
+    assert entropy[0] == approx((2 / 3 * of_pairs + 4 / 3 * of_triples) / 2, abs=SIX_DIGITS)
 
 
 # 3. Aggregates
@@ -252,6 +266,12 @@ def test_recovery_of_the_eval_metrics_example():
     assert recovery.relearning_gap(unlearned=0.25, attacked=0.60) == approx(0.35)
     assert recovery.recovered_fraction(unlearned=0.25, attacked=0.60, original=0.65) == approx(0.875)
     assert recovery.recovered_fraction(unlearned=0.62, attacked=0.65, original=0.65) is None
+
+
+def test_what_the_control_learns_too_is_no_recovery():
+    rise = {name: value for name, value in KNOWN.items() if name != "original"}
+    assert recovery.control_adjusted_gap(**rise) == approx(0.2)
+    assert recovery.control_adjusted_gap(**rise | {"control_after": 0.5}) == approx(0)
 
 
 def test_recovery_ratio_subtracts_what_the_control_gains():
