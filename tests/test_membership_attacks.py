@@ -20,6 +20,7 @@ from lethe.metrics.membership import SCORES, Variant
 from lethe.models.base import gradient_norms
 from lethe.models.classifier import Classifier
 from lethe.request import Record
+from lethe.scoring.membership import min_k_pp
 from lethe.task import FURTHER, with_membership
 from lethe.worlds import facts
 from lethe.worlds.models import facts_model
@@ -92,6 +93,11 @@ def test_the_batch_does_not_matter(looked: dict):
     alone = observe(facts_model("full"), asked, Spec(generate=(), distributions=()), batch_size=1)
     for role in ("answer", "neighbours", "prefixed"):
         assert alone.nll("forget", role) == approx(looked["full"].nll("forget", role), abs=1e-5)
+    one, many = (
+        min_k_pp(*(evidence.per_token("forget", what=what) for what in ("logp", "mean", "std")))
+        for evidence in (alone, looked["full"])
+    )
+    assert one == approx(many, abs=1e-3)  # divided by a standard deviation, so looser
     with pytest.raises(InputError, match=r"No gradients of the set 'forget'.*Spec\.gradients"):
         compute("membership:variant=grad_norm", alone)
     bare = observe(facts_model("full"), probes(), Spec(generate=(), distributions=()))

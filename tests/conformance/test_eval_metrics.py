@@ -169,6 +169,8 @@ def test_auc_in_the_one_orientation():
     assert roc.auc(FORGET_LOSS, HOLDOUT_LOSS) == 0.125  # negated scores
     assert roc.auc([1, 1], [1, 1, 1]) == 0.5
     assert roc.auc(np.exp(-FORGET_LOSS), np.exp(-HOLDOUT_LOSS)) == 0.875
+    assert roc.auc(np.exp(FORGET_LOSS), np.exp(HOLDOUT_LOSS)) == 0.125
+    assert roc.auc(-np.floor(FORGET_LOSS), -np.floor(HOLDOUT_LOSS)) == 0.75  # values that a map merges are ties
 
 
 @pytest.mark.parametrize(
