@@ -104,3 +104,16 @@ def test_rescored_with_intervals(data_dir: Path, tmp_path: Path):
         assert at_one.value <= at_ten.value
         assert at_ten.low <= at_ten.value <= at_ten.high
         assert accuracy.value == area.detail["Accuracy"] >= 0.5
+
+
+def test_the_printed_rates_of_members_found_below_one_false_alarm_in_a_hundred(results: list[dict]):
+    """Means over the five target models, by algorithm."""
+    printed = {
+        "Model-loss": 0.060, "Model-robust": 0.073, "Model-calibration": 0.061, "Model-fpr": 0.048,
+        "Model-lira": 0.053, "Learn-label": 0.030, "Learn-merge": 0.019, "Learn-original": 0.016,
+        "Learn-sorted": 0.016, "Learn-top3": 0.016, "Metric-loss": 0.017, "Metric-conf": 0.017, "Metric-ment": 0.017,
+        "Metric-corr": 0, "Metric-ent": 0.017, "Query-adv": 0, "Query-augment": 0, "Query-neighbor": 0.005,
+        "Query-transfer": 0.011,
+    }  # fmt: skip
+    found = {name: np.mean([r["TPR@1%FPR"] for r in results if r["Algorithm"] == name]) for name in printed}
+    assert found == approx(printed, abs=5.1e-4)
