@@ -5,6 +5,7 @@ import torch
 
 from lethe.errors import InputError
 from lethe.losses.preference import dpo, npo, simnpo
+from lethe.losses.tokens import sequence_nll
 
 ZERO = torch.zeros(3)
 
@@ -18,6 +19,12 @@ def test_beta_must_be_positive(beta: float):
     ):
         with pytest.raises(InputError, match="greater than 0"):
             call()
+
+
+@pytest.mark.parametrize("constant", [0.0, 7.0, -300.0])
+def test_npo_of_one_token_of_two_reads_probabilities_and_not_logits(constant: float):
+    label, even = torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, 1, 2, dtype=torch.float64)
+    assert npo(sequence_nll(even + constant, label), sequence_nll(even, label), 0.1).item() == pytest.approx(13.8629435)
 
 
 def test_a_forgotten_answer_is_left_alone_and_a_likelier_one_pushed_twice_as_hard():

@@ -24,6 +24,10 @@ def test_min_k_rises_with_k_to_the_mean(item: list[float], k: float, other: floa
     assert membership.min_k([item], k=1) == approx(membership.loss([item]))
 
 
+def test_min_k_of_a_text_too_short_for_its_share_reads_one_token():
+    assert membership.min_k([[-1.0, -3.0], [-1.0, -3.0, -2.0]], k=0.4).tolist() == [-3, -3]
+
+
 @given(st.lists(st.lists(st.floats(-8, 8), min_size=4, max_size=4), min_size=1, max_size=6), st.floats(-50, 50))
 def test_min_k_pp_ignores_a_shift_of_the_logits(logits: list[list[float]], shift: float):
     def score(rows: np.ndarray) -> np.ndarray:
