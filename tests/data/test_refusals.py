@@ -41,7 +41,8 @@ def test_published_lists_are_read_whole(data_dir: Path):
         for name, end in counts.items()
     }
     assert found == {"general": 48, "copyright": 49, "tofu": 33}
-    assert len(read_refusals(data_dir / "tofu" / "idontknow.jsonl")) == 100
+    for benchmark in ("tofu", "rwku", "rocr-ort"):
+        assert len(read_refusals(data_dir / benchmark / "idontknow.jsonl")) == 100
     assert len(read_refusals(data_dir / "uld" / "refusal.jsonl")) == 33
 
 

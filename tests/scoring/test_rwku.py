@@ -12,6 +12,8 @@ from lethe.scoring import membership, rwku
 from lethe.scoring.rouge import rouge_l_rwku
 
 PROBES = (16.3, 14.4, 34.9)  # cloze, question, adversarial per target
+COUNTS = (3268, 2879, 6984)  # over all 200 targets
+NEIGHBOURS = (5846, 5533)  # cloze, question
 
 
 @pytest.mark.parametrize(
@@ -20,8 +22,10 @@ PROBES = (16.3, 14.4, 34.9)  # cloze, question, adversarial per target
         ((47.1, 47.4, 55.8), 51.8, 0.05),  # Phi before: exact
         ((85.9, 76.4, 77.7), 79.6, 0.45),
         ((26.2, 1.9, 10.3), 12.8, 0.45),  # ICU
+        ((29.8, 33.6, 37.8), 34.8, 0.45),
         ((40.7, 36.5, 43.7), 41.4, 0.45),
         ((39.1, 31.6, 46.7), 41.9, 0.45),
+        ((67.0, 53.2, 61.8), 61.3, 0.45),
         ((46.3, 38.5, 41.6), 41.9, 0.45),
         ((33.4, 21.0, 24.8), 26.2, 0.45),
         ((72.7, 13.4, 22.8), 33.1, 0.45),
@@ -31,7 +35,33 @@ def test_all_from_printed_means_is_an_estimate(means: tuple[float, ...], printed
     assert rwku.pooled_mean(means, PROBES) == approx(printed, abs=within)
 
 
+@pytest.mark.parametrize(
+    ("means", "printed"),
+    [
+        ((56.2, 61.4), 58.3),  # Phi before
+        ((95.6, 85.3), 90.7),
+        ((65.0, 46.5), 55.7),
+        ((46.2, 38.8), 42.6),
+        ((68.6, 68.6), 68.1),
+        ((84.6, 73.6), 79.0),
+        ((90.1, 80.4), 85.3),
+        ((59.2, 51.3), 55.2),
+        ((76.0, 69.9), 72.6),
+        ((86.9, 45.6), 67.4),
+    ],
+)
+def test_neighbours_from_printed_means_are_an_estimate_too(means: tuple[float, ...], printed: float):
+    assert rwku.pooled_mean(means, NEIGHBOURS) == approx(printed, abs=0.6)
+
+
+def test_the_estimate_misses_where_targets_differ_in_their_probes():
+    missed = [rwku.pooled_mean(means, PROBES) for means in ((26.2, 1.9, 10.3), (39.1, 31.6, 46.7))]
+    assert missed == approx([12.4, 41.5], abs=0.05)  # printed: 12.8 and 41.9
+
+
 def test_all_is_not_the_mean_of_the_levels():
+    assert [count / 200 for count in COUNTS] == approx(PROBES, abs=0.05)
+    assert rwku.pooled_mean((47.1, 47.4, 55.8), COUNTS) == approx(51.79, abs=0.005)
     assert rwku.pooled_mean((47.1, 47.4, 55.8), PROBES) == approx(51.79, abs=0.005)
     assert np.mean((47.1, 47.4, 55.8)) == approx(50.1)
 
