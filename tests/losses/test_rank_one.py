@@ -64,6 +64,14 @@ def test_the_whole_space_is_ridge_regression_and_none_is_no_edit():
     assert (redirect(keys, residuals, null_space(torch.eye(5), 0.5), 0.5) == 0).all()
 
 
+def test_taking_the_change_off_again_restores_a_matrix_up_to_rounding_only():
+    """Bits come back from the kept matrix alone, which is why an edit is of a copy."""
+    matrix, change = random(3, 6).float(), redirect(random(6, 1, seed=1), random(3, 1, seed=2), everything(6)).float()
+    restored = matrix + change - change
+    assert torch.allclose(restored, matrix, atol=1e-6)
+    assert not torch.equal(restored, matrix)
+
+
 @pytest.mark.parametrize("earlier", [0, 3])
 def test_it_equals_the_dense_formula(earlier: int):
     others, keys, kept, residuals = random(8, 5), random(8, 2, seed=1), random(8, earlier, seed=2), random(4, 2, seed=3)
