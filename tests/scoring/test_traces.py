@@ -44,9 +44,10 @@ def test_a_zeroed_vector_has_no_trace():
     assert gone.relative_distance == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("width", "expected"), [(4096, 0.1544), (64, 0.7809)])
-def test_fixed_noise_is_an_ablation_only_where_the_model_is_wide(width: int, expected: float):
+@pytest.mark.parametrize(("width", "length", "expected"), [(4096, 6.3996, 0.1544), (64, 0.797, 0.7809)])
+def test_fixed_noise_is_an_ablation_only_where_the_model_is_wide(width: int, length: float, expected: float):
     """v of length 1 plus N(0, .1^2): cosine ||v|| / sqrt(||v||^2 + .01 d), and E||n|| = .1 sqrt(d) to 1 / (4 d)."""
+    assert 0.1 * np.sqrt(width) * (1 - 1 / (4 * width)) == pytest.approx(length, abs=2e-4)
     rng = np.random.default_rng(1)
     value = unit_rows(rng, 1, width)[0]
     noise = 0.1 * rng.normal(size=(2000, width))
@@ -77,6 +78,28 @@ def test_a_planted_concept_is_read_back():
             found[size] += set(planted) <= set(top_tokens(embedding, embedding[planted].sum(0)).tolist())
     assert found[4] >= 49
     assert found[30] == 0
+
+
+def test_how_much_of_a_concept_a_vector_can_hold():
+    """Shares of the planted tokens that are read back, at 64 numbers a vector."""
+
+    def share(tokens: int, size: int, *, upright: bool = False) -> float:
+        found = []
+        for seed in range(50):
+            rng = np.random.default_rng(seed)
+            embedding = unit_rows(rng, tokens, 64)
+            planted = rng.choice(tokens, size, replace=False)
+            if upright:  # the planted ones alone are orthonormal
+                embedding[planted] = np.linalg.qr(rng.normal(size=(64, 64)))[0][:size]
+            read = top_tokens(embedding, embedding[planted].sum(0))
+            found.append(len(set(planted) & set(read)) / size)
+        return float(np.mean(found))
+
+    assert share(256, 4) > 0.99  # a trace of 12
+    assert share(1000, 30) == pytest.approx(0.4, abs=0.05)
+    assert share(1000, 30, upright=True) < 0.05
+    everything = np.eye(64)  # one token a direction
+    assert set(top_tokens(everything, everything[:12].sum(0), 12)) == set(range(12))
 
 
 def test_the_vector_that_names_the_concept_overlaps_most():
