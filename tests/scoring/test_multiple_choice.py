@@ -50,6 +50,9 @@ def test_published_accuracies_and_standard_errors(right: int, n: int, accuracy: 
 
 def test_an_accuracy_that_guessing_cannot_reach():
     assert chance_floor(1273) == pytest.approx(0.2262, abs=5e-5)
+    width = 0.25 - chance_floor(1273)
+    assert width / 1.96 == pytest.approx(0.01214, abs=5e-6)
+    assert width == pytest.approx(1.96 * (0.1875 / 1273) ** 0.5, abs=2e-6)  # n, not n - 1
     assert over_chance([0.25, 1.0, 0.0]) == pytest.approx([0, 1, -1 / 3])
 
 
@@ -79,6 +82,12 @@ def test_a_scorer_that_reads_texts_does_not_mind_their_order(seed: int, turn: in
     assert sorted(moved) == sorted(row)
     one, other = (hits([[len(choice) for choice in some]], [k]) for some, k in ((row, answer), (moved, place)))
     assert one == other
+
+
+def test_between_two_equal_choices_the_order_decides():
+    lengths = [5, 5, 1, 2]
+    moved, place = rotated(lengths, 1, 1)
+    assert (hits([lengths], [1])[0], hits([moved], [place])[0]) == (0, 1)
 
 
 def test_four_rotations_put_the_right_choice_in_every_place():
