@@ -255,7 +255,12 @@ def test_tofu_as_published(official: Path) -> None:
     assert len(retain) == 400
     assert all(len(record["perturbed_answer"]) == 5 for record in retain)
     assert len(load_records(f"{official / 'npo'}:tofu_forget05@train")) == 200
+    everything = [record["question"] for record in forget]
+    for split, size in (("05", 200), ("01", 40)):  # ten authors of twenty questions, and two
+        nested = load_records(f"{official / 'npo'}:tofu_forget{split}")
+        assert [record["question"] for record in nested] == everything[-size:]
     assert len(load_records(official / "tofu" / "world_facts_perturbed.json")) == 117
+    assert len(load_records(official / "tofu" / "real_authors_perturbed.json")) == 100
     refusals = load_records(official / "tofu" / "idontknow.jsonl", format="txt")
     assert len(refusals) == 100
 
