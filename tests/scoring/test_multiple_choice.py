@@ -85,9 +85,9 @@ def test_a_scorer_that_reads_texts_does_not_mind_their_order(seed: int, turn: in
 
 
 def test_between_two_equal_choices_the_order_decides():
-    lengths = [5, 5, 1, 2]
-    moved, place = rotated(lengths, 1, 1)
-    assert (hits([lengths], [1])[0], hits([moved], [place])[0]) == (0, 1)
+    choices = ["moss", "fern", "ivy", "ash"]
+    moved, place = rotated(choices, 1, 1)
+    assert [hits([list(map(len, row))], [k])[0] for row, k in ((choices, 1), (moved, place))] == [0, 1]
 
 
 def test_four_rotations_put_the_right_choice_in_every_place():
