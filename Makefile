@@ -48,9 +48,9 @@ bench: $(STAMP)  ## speed and memory of the training loop, the evaluation suite 
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/eval_suite.py
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/step_rules.py
 
-headlines: $(STAMP)  ## measure the claims of papers in miniature; writes docs/headlines.md
+headlines: $(STAMP)  ## measure the claims of papers in miniature (half an hour); writes docs/headlines.md
 	rm -rf out/headlines
-	$(ONE_THREAD) $(BIN)/lethe bench headlines --seeds 3 --workers $(WORKERS) --out out/headlines; \
+	$(ONE_THREAD) $(BIN)/lethe bench headlines --seeds 5 --workers $(WORKERS) --out out/headlines; \
 		status=$$?; test $$status -gt 1 || cp out/headlines/headlines.md docs/headlines.md; exit $$status
 
 table: $(STAMP)  ## compare all methods on the authors world; writes docs/methods-table.md
