@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -184,7 +184,12 @@ def test_a_masked_model_proposes_the_words(tmp_path: Path):
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", mask_token="[MASK]", unk_token="[UNK]")
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     BertForMaskedLM(BertConfig(vocab_size=len(words), **shape)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     model, text = MaskedModel(str(tmp_path)), "w1 w2 w3 w4"

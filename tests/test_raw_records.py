@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.evidence import Spec, observe
+from lethe.models.language import LanguageModel
 from lethe.worlds.models import facts_model
 
 
@@ -19,14 +22,14 @@ def model():
 RAW = {"id": "a", "raw_prompt": "<s>e00 e01<sep>", "answer": " v01 v02"}
 
 
-def test_a_raw_prompt_is_joined_as_it_stands(model):
+def test_a_raw_prompt_is_joined_as_it_stands(model: LanguageModel):
     (example,) = model.encode([RAW])
     words = model.tokenizer.convert_ids_to_tokens(example.inputs["input_ids"])
     assert words[-2:] == ["v01", "v02"]  # no end of sequence
     assert example.size == 2
 
 
-def test_choices_are_each_scored_as_the_answer(model):
+def test_choices_are_each_scored_as_the_answer(model: LanguageModel):
     choices = [" v01", " v02", " v03"]
     records = [{**RAW, "answer": " v02", "choices": choices, "key": 1}]
     seen = observe(model, {"forget": records}, Spec(generate=()))
@@ -38,13 +41,13 @@ def test_choices_are_each_scored_as_the_answer(model):
     assert seen.passes["texts"] == 3  # the right choice is the answer: one pass per distinct text
 
 
-def test_sets_with_different_numbers_of_choices_are_refused(model):
+def test_sets_with_different_numbers_of_choices_are_refused(model: LanguageModel):
     records = [{**RAW, "choices": [" v01"], "key": 0}, {**RAW, "id": "b", "choices": [" v01", " v02"], "key": 0}]
     with pytest.raises(InputError, match="different numbers of choices"):
         observe(model, {"forget": records}, Spec(generate=()))
 
 
-def test_an_answer_prefix_stands_in_the_prompt_and_is_not_scored(model):
+def test_an_answer_prefix_stands_in_the_prompt_and_is_not_scored(model: LanguageModel):
     record = {"id": "a", "question": "e00 e01", "answer": "v01", "answer_prefix": "v09"}
     (example,) = model.encode([record])
     words = model.tokenizer.convert_ids_to_tokens(example.inputs["input_ids"])
@@ -52,7 +55,7 @@ def test_an_answer_prefix_stands_in_the_prompt_and_is_not_scored(model):
     assert example.size == 2
 
 
-def test_a_set_may_have_a_budget_of_its_own(model):
+def test_a_set_may_have_a_budget_of_its_own(model: LanguageModel):
     records = [{"id": "a", "question": "e00 e01", "answer": "v01 v02 v03"}]
     seen = observe(model, {"forget": records, "retain": records}, Spec(max_new_tokens=3, budgets=(("retain", 1),)))
     long, short = seen.generated("forget")[0].split(), seen.generated("retain")[0].split()
@@ -61,14 +64,14 @@ def test_a_set_may_have_a_budget_of_its_own(model):
     assert seen.passes["prompts"] == 2
 
 
-def test_fields_of_an_official_schema_are_renamed(tmp_path):
+def test_fields_of_an_official_schema_are_renamed(tmp_path: Path):
     path = tmp_path / "verbmem.jsonl"
     path.write_text('{"prompt": "Once", "gt": " upon"}\n', encoding="utf-8")
     (record,) = load_records(path, fields={"prompt": "raw_prompt", "gt": "answer"})
     assert (record["raw_prompt"], record["answer"]) == ("Once", " upon")
 
 
-def test_multiple_choice_records_are_a_form_of_their_own(tmp_path):
+def test_multiple_choice_records_are_a_form_of_their_own(tmp_path: Path):
     path = tmp_path / "mc.jsonl"
     path.write_text('{"question": "?", "choices": ["a", "b"], "answer": 1}\n', encoding="utf-8")
     (record,) = load_records(path, fields={"answer": "key"})

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_what_it_took_is_counted(made: tuple[Detection, dict[str, DetectionCost]
     assert counted["Model-lira"] == (1, 6)
     assert counted["Query-neighbor"] == (5, 0)
     assert counted["Query-transfer"] == (0.5, 2)  # half the shadow pool, once for each of two proxies
-    assert counted["Query-adv"][0] > 100
+    assert (counted["Query-adv"][0] or 0) > 100
     assert costs["Model-lira"].training_seconds > costs["Learn-merge"].training_seconds > 0
     assert costs["Metric-loss"].training_seconds == 0
     assert all(cost.peak_memory_mib > 0 for cost in costs.values())
@@ -125,7 +126,7 @@ def test_retrained_targets_are_not_told_by_references_without_the_forget_set(tmp
 
 
 def test_images_and_texts(tmp_path: Path):
-    small = {"targets": 1, "references": 4, "copies": 2, "boundary_rows": 30, "size": 200}
+    small: dict[str, Any] = {"targets": 1, "references": 4, "copies": 2, "boundary_rows": 30, "size": 200}
     images = Setting("digits", epochs=15, **small)
     found, _ = run_detection(tmp_path / "images", images, algorithms=["Query-ref", "Query-augment", "Model-robust"])
     assert all(0 < one.columns[0].mean < 1 for one in found.algorithms)

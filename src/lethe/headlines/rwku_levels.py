@@ -26,7 +26,7 @@ LEVELS = {"cloze": "1", "question": "2", "adversarial": "3"}
     paper="2406.10890",
     expects={
         "recall lost to GA, cloze": (">=", 0.5),
-        "adversarial over cloze recall, after GA less before": (">=", 0.0),
+        "recall lost to GA, cloze less adversarial": (">=", 0.0),
         "recall lost to RT, question": (">=", 0.5),
         "recall lost to RT, question less cloze": (">=", 0.2),
     },
@@ -40,7 +40,8 @@ def rwku_levels(*, seed: int) -> dict[str, float]:
     retain term, for the first number of steps of a ladder at which half of the recall is gone: of clozes for GA, of
     simple questions for RT (a seed in which none does is refused).
     Measured: RWKU's ROUGE-L recall, 0 to 1, pooled per target and averaged, by level and by kind of level 3, before and
-    after; a loss is the share of the recall that is gone; neighbours are the works and pupils of the four.
+    after; a loss is the share of the recall that is gone, where there was any; neighbours are the works and pupils of
+    the four. The ratio of adversarial to cloze recall rises under GA just where clozes lose the larger share.
     """
     records = Targets("rwku_levels", "tiny", seed)
     chosen = records.choose(FORGOTTEN)
@@ -61,11 +62,13 @@ def rwku_levels(*, seed: int) -> dict[str, float]:
     for name, (method, request) in requests.items():
         after = _stopped(target, sets, name, method, request, before)
         found |= {f"recall after {name}, {probe}": value for probe, value in after.items()}
-        found |= {f"recall lost to {name}, {probe}": 1 - after[probe] / before[probe] for probe in before}
-    ratios = [found[f"recall {when}, adversarial"] / found[f"recall {when}, cloze"] for when in ("before", "after GA")]
-    found["adversarial over cloze recall, after GA less before"] = ratios[1] - ratios[0]
-    lost = [found[f"recall lost to RT, {level}"] for level in ("question", "cloze")]
-    return found | {"recall lost to RT, question less cloze": lost[0] - lost[1]}
+        found |= {
+            f"recall lost to {name}, {probe}": 1 - after[probe] / known for probe, known in before.items() if known
+        }
+    for name, more, less in (("GA", "cloze", "adversarial"), ("RT", "question", "cloze")):
+        lost = [found[f"recall lost to {name}, {level}"] for level in (more, less)]
+        found[f"recall lost to {name}, {more} less {less}"] = lost[0] - lost[1]
+    return found
 
 
 SPEC = Spec(max_new_tokens=30, distributions=())
