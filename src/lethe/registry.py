@@ -27,7 +27,7 @@ from lethe.errors import InputError
 KINDS = ("method", "metric", "attack", "benchmark", "headline")
 Intent = Literal["removal", "suppression", "hybrid", "control"]
 Level = Literal["data", "parameter", "representation", "decoding", "input", "output", "retraining"]
-
+BUDGETS = ("quick", "standard", "thorough")  # of an audit, from the smallest
 
 Expectation = tuple[Literal[">=", "<="], float]
 
@@ -49,6 +49,8 @@ class Card:
     check: str = ""  # attacks: the line of the audit's checklist that they answer, e.g. "R3"
     evidence_class: str = ""  # attacks: "E1" to "E4"
     unit: str = ""  # attacks: what their strength is counted in
+    fields: frozenset[str] = frozenset()  # attacks: what every forget record must hold, e.g. "paraphrased_question"
+    budgets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)  # attacks: see `calls_at`
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)  # methods: options by name
     departs: Mapping[str, Any] = field(default_factory=dict, hash=False)  # methods: options that leave the paper
     expects: Mapping[str, Expectation] = field(default_factory=dict, hash=False)  # headlines: what figures must satisfy
@@ -66,6 +68,16 @@ class Card:
     def options(self) -> dict[str, Option]:
         """Every option with type, default and help, from the signature and the docstring."""
         return options(self.function)
+
+    def calls_at(self, budget: str) -> tuple[str, ...]:
+        """The calls of an attack that a budget pays for, each `name:option=value,...`; () where it is too dear.
+
+        `budgets` names the options of each call by the smallest budget that pays for them; a larger one that is not
+        named repeats the next smaller. An attack without any is in standard and thorough with its defaults.
+        """
+        paid = self.budgets or {"standard": ("",)}
+        reached = [name for name in BUDGETS[: BUDGETS.index(budget) + 1] if name in paid]
+        return tuple(f"{self.name}:{options}".rstrip(":") for options in paid[reached[-1]]) if reached else ()
 
     def departure(self, given: Mapping[str, Any]) -> str:
         """`at=answer` where an option makes of it what the paper does not describe; nothing where none does."""
@@ -107,6 +119,8 @@ def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callab
         check: str = "",
         evidence_class: str = "",
         unit: str = "",
+        fields: Iterable[str] = (),
+        budgets: Mapping[str, tuple[str, ...]] = types.MappingProxyType({}),
         presets: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({}),
         departs: Mapping[str, Any] = types.MappingProxyType({}),
         expects: Mapping[str, Expectation] = types.MappingProxyType({}),
@@ -126,6 +140,8 @@ def _decorator(kind: str) -> Callable[..., Callable[[Callable[..., Any]], Callab
                 check=check,
                 evidence_class=evidence_class,
                 unit=unit,
+                fields=frozenset(fields),
+                budgets=dict(budgets),
                 presets=dict(presets),
                 departs=dict(departs),
                 expects=dict(expects),

@@ -175,4 +175,21 @@ def likely(evidence: Evidence) -> Score:
     return score_of_items("likely", items, set="forget", direction="control", range=(0, 1))
 
 
+@cache
+def refusing() -> Model:
+    """The language target tuned to refuse the forget questions: what an attack on weights must bring back.
+
+    The answers are unlikely and the weights have hardly moved, so they are all still there.
+    """
+    world = language()
+    twin = world.target.copy()
+    refused = [{**r, "answer": "I do not know."} for r in both_wordings(world.request.forget)]
+    terms = [
+        Term("refuse", twin.encode(refused), own_loss, per="token"),
+        Term("retain", twin.encode(both_wordings(world.request.retain)), own_loss, per="token"),
+    ]
+    train(twin, terms, Recipe(lr=5e-4, steps=40, batch_size=16, schedule="cosine"))
+    return twin
+
+
 WORLDS = {"language": language, "classifier": classifier, "recommender": recommender}

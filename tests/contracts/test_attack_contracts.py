@@ -8,7 +8,7 @@ from tests.attacks.tiny import WORLDS, World
 from lethe.auditing.recovery import Trace, attacked, recovery, takes_original
 from lethe.data.content import digest
 from lethe.errors import InputError
-from lethe.registry import find, names
+from lethe.registry import BUDGETS, bind, find, names, parse_call
 
 CASES = [
     pytest.param(name, family, id=f"{name}-{family}")
@@ -96,3 +96,18 @@ def test_another_family_is_refused_before_any_compute(name: str, family: str):
     world = WORLDS[family]()
     with pytest.raises(InputError, match=f"The attack {name} is for .* models, this is a {family} model"):
         attacked(name, world.target, world.request, world.measure)
+
+
+@pytest.mark.parametrize("name", names("attack"))
+def test_every_budget_makes_calls_that_bind_and_a_larger_one_makes_no_fewer(name: str):
+    card = find("attack", name)
+    counts = []
+    for budget in BUDGETS:
+        calls = card.calls_at(budget)
+        assert len(set(calls)) == len(calls)
+        for call in calls:
+            bind(card.function, parse_call(call)[1], what=call)
+        counts.append(len(calls))
+    assert counts == sorted(counts)
+    assert counts[-1] > 0
+    assert set(card.budgets) <= set(BUDGETS)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from tests.models.tiny import FAMILIES
 import lethe
 from lethe.errors import InputError
 from lethe.models import FAMILIES as KNOWN
-from lethe.registry import KINDS, Card, attack, bind, convert, headline, method, metric, settle
+from lethe.registry import BUDGETS, KINDS, Card, attack, bind, convert, find, headline, method, metric, settle
 from lethe.request import SETS
 from lethe.runs.catalogue import describe
 
@@ -226,3 +227,11 @@ BROKEN = [
 def test_contract_rejects(rule: Callable[[Card], None], broken: Any):
     with pytest.raises((AssertionError, InputError)):
         rule(broken.card)
+
+
+def test_a_budget_that_is_not_named_repeats_the_next_smaller_one():
+    named = replace(find("attack", "merge"), budgets={"quick": ("", "alphas=0.5"), "thorough": ("alphas=0.9",)})
+    assert named.calls_at("quick") == named.calls_at("standard") == ("merge", "merge:alphas=0.5")
+    assert named.calls_at("thorough") == ("merge:alphas=0.9",)
+    dear = replace(named, budgets={})
+    assert [dear.calls_at(budget) for budget in BUDGETS] == [(), ("merge",), ("merge",)]

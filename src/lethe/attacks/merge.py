@@ -10,7 +10,10 @@ from lethe.registry import attack
 from lethe.request import Request
 
 
-@attack(needs={"loss"}, paper="2203.05482", requires={"forget"}, check="R6", evidence_class="E3", unit="share")
+@attack(
+    needs={"loss"}, paper="2203.05482", requires={"forget"}, check="R6", evidence_class="E3", unit="share",
+    budgets={"quick": ("",)},
+)  # fmt: skip
 def merge(
     model: Model, request: Request, original: Model, *, alphas: tuple[float, ...] = (0.25, 0.5, 0.75)
 ) -> Iterator[Tampered]:

@@ -11,7 +11,7 @@ from lethe.request import Request
 
 @attack(
     families={"language"}, needs={"logits"}, paper="2401.06121", requires={"forget"},
-    check="B3", evidence_class="E1", unit="form",
+    check="B3", evidence_class="E1", unit="form", fields={"paraphrased_question"}, budgets={"quick": ("",)},
 )  # fmt: skip
 def paraphrase(model: Model, request: Request) -> Iterator[Tampered]:
     """Ask the forget questions in other words; the model stays as it is.

@@ -12,7 +12,10 @@ from lethe.registry import attack
 from lethe.request import Request
 
 
-@attack(needs={"loss"}, paper="2410.16454", requires={"forget"}, check="R5", evidence_class="E3", unit="bits")
+@attack(
+    needs={"loss"}, paper="2410.16454", requires={"forget"}, check="R5", evidence_class="E3", unit="bits",
+    budgets={"quick": ("",)},
+)  # fmt: skip
 def quantize(model: Model, request: Request, *, bits: tuple[int, ...] = (8, 4)) -> Iterator[Tampered]:
     """Round all weight matrices to a few bits: small unlearning steps inside one rounding cell are undone.
 

@@ -14,7 +14,10 @@ from lethe.request import Record, Request
 from lethe.train import Recipe, Term, train
 
 
-@attack(needs={"loss"}, paper="2502.05374", requires={"forget"}, check="R3", evidence_class="E3", unit="steps")
+@attack(
+    needs={"loss"}, paper="2502.05374", requires={"forget"}, check="R3", evidence_class="E3", unit="steps",
+    budgets={"quick": ("",)},
+)  # fmt: skip
 def relearn(
     model: Model,
     request: Request,
