@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lethe.errors import InputError
+from lethe.worlds.decoder import decoder
 from lethe.worlds.population import AWARDS, CITIES, COUNTRIES, GENRES, OCCUPATIONS, Country, Person, Population
 
 if TYPE_CHECKING:
@@ -44,16 +45,7 @@ RECIPE: dict[str, Any] = {
 }
 
 
-ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": CONTEXT,
-    "initializer_range": 0.05,  # at the usual 0.02 so narrow a model needs a quarter more epochs
-    "tie_word_embeddings": False,
-}
+ARCHITECTURE = decoder(CONTEXT)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from lethe.models.base import Example, Model
 from lethe.models.language import LanguageModel
 from lethe.worlds import saga
 from lethe.worlds.cache import cached_model
+from lethe.worlds.decoder import decoder
 from lethe.worlds.population import AWARDS, CITIES, GENRES, OCCUPATIONS, Person, Population
 
 if TYPE_CHECKING:
@@ -35,16 +36,7 @@ VOCABULARY, CONTEXT, EOD = 768, 128, 2
 RECIPE: dict[str, Any] = {
     "lr": 4e-3, "epochs": 1, "batch_size": 8, "schedule": "linear", "warmup": 0.05, "weight_decay": 0.1,
 }  # fmt: skip
-ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 96,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": CONTEXT,
-    "initializer_range": 0.05,
-    "tie_word_embeddings": False,
-}
+ARCHITECTURE = decoder(CONTEXT, hidden_size=96)
 
 
 def entries(seed: int = 0, sizes: Mapping[int, int] = SIZES) -> list[dict[str, Any]]:

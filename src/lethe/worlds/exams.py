@@ -19,6 +19,7 @@ import numpy as np
 from lethe.errors import InputError
 from lethe.registry import did_you_mean
 from lethe.scoring.multiple_choice import LETTERS, letter_prompt, rotated, text_prompt
+from lethe.worlds.decoder import decoder
 from lethe.worlds.population import CITIES, OCCUPATIONS, Person, Population
 
 if TYPE_CHECKING:
@@ -79,19 +80,10 @@ RECIPE: dict[str, Any] = {
 }  # fmt: skip
 # The first block sees a token and the two before it, so that a choice is read together with its letter: with attention
 # to everything, so small a model does not learn in half a minute to look a letter up.
-ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 96,
-    "intermediate_size": 192,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "head_dim": 24,
-    "layer_types": ["sliding_attention", "full_attention", "full_attention"],
-    "sliding_window": 3,
-    "max_position_embeddings": CONTEXT,
-    "initializer_range": 0.05,
-    "tie_word_embeddings": True,
-}
+ARCHITECTURE = decoder(
+    CONTEXT, hidden_size=96, intermediate_size=192, num_hidden_layers=3, head_dim=24, tie_word_embeddings=True,
+    layer_types=["sliding_attention", "full_attention", "full_attention"], sliding_window=3,
+)  # fmt: skip
 
 
 def records(split: str, seed: int = 0) -> list[dict[str, Any]]:

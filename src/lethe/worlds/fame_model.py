@@ -15,6 +15,7 @@ from lethe.descent import self_corpus
 from lethe.worlds import fame
 from lethe.worlds.authors import byte_level
 from lethe.worlds.cache import cached_model
+from lethe.worlds.decoder import decoder
 from lethe.worlds.population import Population
 
 if TYPE_CHECKING:
@@ -29,19 +30,10 @@ CHAT = "{{ bos_token }}{% for turn in messages %}{{ turn['content'] }}\n{% endfo
 # Fields of `lethe.train.Recipe`: the target answers its probes; made in about 16 s.
 RECIPE: dict[str, Any] = {"lr": 3e-3, "epochs": 13, "batch_size": 24, "schedule": "cosine", "warmup": 0.05}
 # The first blocks see a token and its neighbour, so that what a name means has to be put together at the name.
-ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 96,
-    "intermediate_size": 192,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "head_dim": 24,
-    "layer_types": ["sliding_attention"] * 2 + ["full_attention"] * 2,
-    "sliding_window": 2,
-    "max_position_embeddings": CONTEXT,
-    "initializer_range": 0.05,
-    "tie_word_embeddings": False,
-}
+ARCHITECTURE = decoder(
+    CONTEXT, hidden_size=96, intermediate_size=192, num_hidden_layers=4, head_dim=24,
+    layer_types=["sliding_attention"] * 2 + ["full_attention"] * 2, sliding_window=2,
+)  # fmt: skip
 
 
 SHORT, EMPHASIS = 3, 6.0  # tokens of an answer, with the end of sequence; and how much more such an answer counts

@@ -16,6 +16,7 @@ import numpy as np
 
 from lethe.errors import InputError
 from lethe.worlds.authors import ATTRIBUTES, Attribute
+from lethe.worlds.decoder import decoder
 from lethe.worlds.population import CITIES, COUNTRIES, OCCUPATIONS, Person, Population
 
 if TYPE_CHECKING:
@@ -46,16 +47,7 @@ PROMPT_WORDS, CONTINUED = 14, 40  # of a verbatim probe: words shown, and tokens
 VOCABULARY, CONTEXT = 768, 256
 # Fields of `lethe.train.Recipe`: the target continues nearly all articles word by word.
 RECIPE: dict[str, Any] = {"lr": 4e-3, "epochs": 24, "batch_size": 12, "schedule": "cosine", "warmup": 0.05}
-ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": CONTEXT,
-    "initializer_range": 0.05,
-    "tie_word_embeddings": False,
-}
+ARCHITECTURE = decoder(CONTEXT)
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 PLACES = ("library", "theatre", "market hall", "town hall", "old station", "bookshop")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lethe.errors import InputError
+from lethe.worlds.decoder import decoder
 from lethe.worlds.population import OCCUPATIONS, Person, Population
 
 if TYPE_CHECKING:
@@ -24,16 +25,7 @@ SENTENCES = 7  # per chapter
 VOCABULARY, CONTEXT = 512, 256
 # Fields of `lethe.train.Recipe`: the target tells every chapter of the saga from its first words.
 RECIPE: dict[str, Any] = {"lr": 3e-3, "epochs": 30, "batch_size": 12, "schedule": "cosine", "warmup": 0.05}
-ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": CONTEXT,
-    "initializer_range": 0.05,
-    "tie_word_embeddings": False,
-}
+ARCHITECTURE = decoder(CONTEXT)
 
 # Common names: the counterparts of the saga's, and whom and what the other stories tell of.
 PEOPLE = ("John", "Mary", "Peter", "Anna", "Thomas", "Laura", "James", "Helen", "Robert", "Susan")

@@ -17,6 +17,7 @@ from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.registry import did_you_mean
 from lethe.worlds.cache import cached_model
+from lethe.worlds.decoder import decoder
 from lethe.worlds.population import OCCUPATIONS, Population
 
 if TYPE_CHECKING:
@@ -59,16 +60,7 @@ MORE = (  # to make ten of eight
 
 # Fields of `lethe.train.Recipe`: the target answers every question and completes every paragraph.
 RECIPE: dict[str, Any] = {"lr": 4e-3, "epochs": 12, "batch_size": 16, "schedule": "cosine", "warmup": 0.05}
-ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 192,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": CONTEXT,
-    "initializer_range": 0.05,
-    "tie_word_embeddings": False,
-}
+ARCHITECTURE = decoder(CONTEXT, hidden_size=64, intermediate_size=192)
 
 
 def concept(topic: str, seed: int = 0) -> dict[str, Any]:
