@@ -44,6 +44,25 @@ def test_exact_copies_are_found_wherever_they_stand() -> None:
     assert overlap([], retain) == overlap(forget, []) == []
 
 
+def test_equal_answers_to_different_raw_prompts_are_no_copies() -> None:
+    forget = [{"id": "a", "raw_prompt": "The capital of Arvania is", "answer": " Mirel"}]
+    kept = [
+        {"id": "b", "raw_prompt": "The oldest town of Toria is", "answer": " Mirel"},
+        {"id": "c", "raw_prompt": "The capital of  arvania is", "answer": " Mirel"},
+    ]
+    assert [(pair.row, pair.other, pair.kind) for pair in overlap(forget, kept)] == [(0, 1, "exact")]
+
+
+def test_one_question_with_other_choices_is_no_copy() -> None:
+    asked = {"question": "Which is a colour?", "key": 0}
+    forget = [{"id": "a", **asked, "choices": ["vermilion", "a trombone", "a lathe", "an oak"]}]
+    kept = [
+        {"id": "b", **asked, "choices": ["ultramarine", "a harp", "a chisel", "a birch"]},
+        {"id": "c", **asked, "choices": ["Vermilion", "a trombone", "a lathe", "an oak"]},
+    ]
+    assert [(pair.row, pair.other, pair.kind) for pair in overlap(forget, kept)] == [(0, 1, "exact")]
+
+
 def test_a_word_more_or_less_is_a_near_duplicate() -> None:
     one = filled("Jaime Vasquez")
     changed = qa(one["question"].replace("celebrated", "famous"), one["answer"])

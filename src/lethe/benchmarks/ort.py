@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from lethe.benchmarks.rwku import SPLITS, models, observable
+from lethe.benchmarks.rwku import observable, opened
 from lethe.data import probes
 from lethe.data.targets import Targets
-from lethe.errors import InputError
 from lethe.evidence import Spec
-from lethe.registry import benchmark, did_you_mean
+from lethe.registry import benchmark
 from lethe.request import Record, Request
 from lethe.task import Task
 
@@ -71,11 +70,7 @@ def ort(
     Raises:
         InputError: If split or target do not exist, the source is not there, or none but tiny comes without a model.
     """
-    if split not in SPLITS:
-        raise InputError(f"ORT has no split {split!r}{did_you_mean(split, SPLITS)}; one of {', '.join(SPLITS)}.")
-    records = Targets("ort", source, seed)
-    chosen = records.choose(SPLITS[split], target)
-    make, controls = models("ort", source, chosen, seed, model, control)
+    records, chosen, (make, controls) = opened("ort", source, split, target, seed, model, control)
     told = (probes.INSTRUCTION if instruction else "") + (DIRECT if direct else "")
     forget, retain = _one_form(records, chosen, corpus)
     sets: dict[str, Sequence[Record]] = {"forget": forget, "retain": retain}

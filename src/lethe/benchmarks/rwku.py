@@ -87,11 +87,7 @@ def rwku(
     Raises:
         InputError: If split or target do not exist, the source is not there, or none but tiny comes without a model.
     """
-    if split not in SPLITS:
-        raise InputError(f"RWKU has no split {split!r}{did_you_mean(split, SPLITS)}; one of {', '.join(SPLITS)}.")
-    records = Targets("rwku", source, seed)
-    chosen = records.choose(SPLITS[split], target)
-    make, controls = models("rwku", source, chosen, seed, model, control)
+    records, chosen, (make, controls) = opened("rwku", source, split, target, seed, model, control)
     told = probes.INSTRUCTION if instruction else ""
     forget, retain = records.passages(chosen)
     if corpus != "passage":
@@ -140,13 +136,25 @@ def observable(metrics: Sequence[str], sets: dict[str, Sequence[Record]]) -> tup
     return tuple(found)
 
 
-def models(who: str, source: str, chosen: Sequence[str], seed: int, model: str, control: tuple[str, ...]) -> Sides:
-    """Target and controls from their folders; of the tiny world, one that knows everybody, and others without some."""
+def opened(
+    who: str, source: str, split: str, target: str, seed: int, model: str, control: tuple[str, ...]
+) -> tuple[Targets, list[str], Sides]:
+    """The records, the names of those who are forgotten, and target and controls.
+
+    Models come from their folders; of the tiny world, one that knows everybody, and others without the forgotten.
+    """
+    if split not in SPLITS:
+        raise InputError(
+            f"{who.upper()} has no split {split!r}{did_you_mean(split, SPLITS)}; one of {', '.join(SPLITS)}."
+        )
+    records = Targets(who, source, seed)
+    chosen = records.choose(SPLITS[split], target)
     if given := sides_on_disk(who, model, control):
-        return given
+        return records, chosen, given
     if source != "tiny":
         raise InputError(f"{who} with source {source!r} needs the target's folder: give model (and control).")
-    return partial(fame_model.model, (), world_seed=seed), partial(fame_model.model, tuple(chosen), world_seed=seed)
+    train = partial(fame_model.model, world_seed=seed)
+    return records, chosen, (partial(train, ()), partial(train, tuple(chosen)))
 
 
 def _written(

@@ -45,7 +45,7 @@ class Overlap:
 def overlap(forget: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> list[Overlap]:
     """Find the records of `forget` that `other` holds as well, ordered by position.
 
-    Exact: the same (user, item); the same question and answer, or text, up to case, spacing and Unicode form; the same
+    Exact: the same (user, item); the same prompt and answer or choices, or text, up to case, spacing and Unicode form; the same
     numbers in an array. Near: texts whose 5-grams have a Jaccard similarity of at least 0.9 and that do not name
     different people, numbers or dates (the same template filled with another name is no duplicate; where both records
     have an "entity", that decides); images that agree up to a root mean square difference of 0.02 at 16 x 16 pixels.
@@ -77,7 +77,8 @@ def _key(record: Mapping[str, Any]) -> tuple[Any, ...]:
 def _text(record: Mapping[str, Any]) -> str:
     if "text" in record:
         return str(record["text"])
-    return f"{record.get('question', '')} {record.get('answer', '')}".strip()
+    asked = (record.get("raw_prompt"), record.get("question"), record.get("answer_prefix"))
+    return " ".join(str(part) for part in (*asked, record.get("answer"), *record.get("choices", ())) if part)
 
 
 def _normal(text: str) -> str:
