@@ -46,9 +46,10 @@ def overlap(forget: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, An
     """Find the records of `forget` that `other` holds as well, ordered by position.
 
     Exact: the same (user, item); the same prompt and answer or choices, or text, up to case, spacing and Unicode form;
-    the same numbers in an array. Near: texts whose 5-grams have a Jaccard similarity of at least 0.9 and that do not name
-    different people, numbers or dates (the same template filled with another name is no duplicate; where both records
-    have an "entity", that decides); images that agree up to a root mean square difference of 0.02 at 16 x 16 pixels.
+    the same numbers in an array. Near: texts whose 5-grams have a Jaccard similarity of at least 0.9 and that do not
+    name different people, numbers or dates (the same template filled with another name is no duplicate; where both
+    records have an "entity", that decides); images that agree up to a root mean square difference of 0.02 at 16 x 16
+    pixels.
 
     Texts without capital letters are only told apart by the entity; of feature vectors only exact copies are found.
     """
