@@ -44,7 +44,8 @@ class Recovery:
 
     All values are the family's forget measure, higher = more is known. `adjusted` is the largest over strengths of
     ((value - before) - (control - control_before)) / (original - before), clipped to [-1, 1.5]; None where nothing was
-    removed (original - before < 0.05) or no control was attacked. `low`, `high`: 95 % bootstrap over items.
+    removed (original - before < 0.05) or no control was attacked. `low`, `high`: 95 % bootstrap over items. Several
+    attacked controls count by their mean.
     """
 
     attack: str
@@ -61,6 +62,20 @@ class Recovery:
     low: float | None
     high: float | None
     n: int  # forget items scored
+    p: float | None = None  # one-sided, of no return beyond the controls' own gain: over items and all strengths
+    controls: int = 0  # attacked controls
+    spread: float | None = None  # standard deviation over them of what came back, in the unit of `adjusted`
+    reused: int = 0  # records whose knowledge before the attack was already known, over all models of this recovery
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An attack that was not made, and why."""
+
+    attack: str  # the call, `name:option=value,...`
+    check: str  # the line of the checklist that it would have answered
+    reason: str
+    failed: bool = False  # it was tried and broke; its line can no longer pass
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,11 @@ class Check:
     value: float | None = None
     threshold: float | None = None
     reason: str = ""
+    statistic: str = ""  # what `value` is
+    p: float | None = None  # of a control's showing as much, after correction for the attacks tried inside the line
+    p_adjusted: float | None = None  # the same after Holm's correction over all tested lines
+    tried: int = 0  # attacks inside the line
+    by: str = ""  # the attacks whose result exceeds the threshold, separated by commas
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,9 @@ class Verdict:
     highest_class: str
     sentence: str
     checks: tuple[Check, ...] = field(default_factory=tuple)
+    budget: str = ""  # quick, standard or thorough; "" where the attacks were named one by one
+    tried: int = 0  # attacks
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def not_tested(self) -> tuple[Check, ...]:

@@ -6,13 +6,13 @@ memory stand in `cost.json`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from lethe.data.atomic import write_json
-from lethe.findings import Check, Point, Recovery, Verdict
+from lethe.findings import Check, LeftOut, Point, Recovery, Verdict
 from lethe.score import Score
 from lethe.scoring.blind import Split
 
@@ -39,6 +39,7 @@ class Row:
     trained: int | None = None  # parameters that an optimiser moved; None where that is not known
     evidence: str = ""  # key of what was observed of the model
     failure: str = ""  # why there is no model, in one line; such a row has no scores
+    left_out: tuple[LeftOut, ...] = ()  # attacks that were meant for it and could not be made
 
     def score(self, name: str) -> Score | None:
         """The score of that qualified name, or None."""
@@ -89,7 +90,9 @@ class BenchmarkResult:
     items: tuple[dict[str, str], ...]  # id, question, truth of each forget item
     rows: tuple[Row, ...]
     blind: Blind | None = None  # of the split that membership is measured on; texts only
-    passes: dict[str, int] = field(default_factory=dict)  # per model: texts asked for, distinct texts, prompts
+    passes: dict[str, int] = field(default_factory=dict)  # per model: texts asked for, distinct texts, prompts; reused
+    budget: str = ""  # of an audit: quick, standard or thorough
+    left_out: tuple[LeftOut, ...] = ()  # attacks that no row was given: too dear, or not for these models and records
 
     def of_role(self, role: Role) -> list[Row]:
         """Rows of one role."""
@@ -123,19 +126,28 @@ def _benchmark(data: Mapping[str, Any]) -> BenchmarkResult:
     rows = tuple(load_row(entry) for entry in data["rows"])
     blind = Blind(**data["blind"]) if data.get("blind") else None
     lists = {name: tuple(data[name]) for name in ("columns", "items")}
+    lists["left_out"] = _load_left_out(data.get("left_out", ()))
     return BenchmarkResult(**{**data, **lists, "rows": rows, "blind": blind})
 
 
 def load_row(data: Mapping[str, Any]) -> Row:
     """Rebuild a `Row` from parsed JSON."""
-    verdict = data["verdict"] and Verdict(
-        **{**data["verdict"], "checks": tuple(Check(**c) for c in data["verdict"]["checks"])}
-    )
+    verdict = data["verdict"] and _load_verdict(data["verdict"])
     recoveries = tuple(
         Recovery(**{**entry, "points": tuple(Point(**point) for point in entry["points"])})
         for entry in data["recoveries"]
     )
     scores = tuple(Score(**{**s, "range": tuple(s["range"]), "items": tuple(s["items"])}) for s in data["scores"])
     return Row(
-        **{**data, "scores": scores, "recoveries": recoveries, "verdict": verdict, "answers": tuple(data["answers"])}
-    )
+        **{**data, "scores": scores, "recoveries": recoveries, "verdict": verdict, "answers": tuple(data["answers"]),
+           "left_out": _load_left_out(data.get("left_out", ()))}
+    )  # fmt: skip
+
+
+def _load_verdict(data: Mapping[str, Any]) -> Verdict:
+    checks = tuple(Check(**check) for check in data["checks"])
+    return Verdict(**{**data, "checks": checks, "left_out": _load_left_out(data.get("left_out", ()))})
+
+
+def _load_left_out(data: Iterable[Mapping[str, Any]]) -> tuple[LeftOut, ...]:
+    return tuple(LeftOut(**one) for one in data)
