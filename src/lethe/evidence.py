@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from lethe import interior, looking
 from lethe.data.atomic import folder as atomic_folder
 from lethe.data.content import digest
 from lethe.errors import InputError
-from lethe.models.base import IGNORED, Batch, Example, Model, gradient_norms
+from lethe.looking import SAID, TOKEN_FIELDS, Probes
+from lethe.models.base import Model
 from lethe.models.language import LanguageModel
 from lethe.request import Record
 from lethe.traces import Traces, look
 
-Probes = Mapping[str, Sequence[Record]]
+__all__ = ["SAID", "TOKEN_FIELDS", "Evidence", "Probes", "Spec", "observe"]
+
 FIELDS = {  # by role
     "answer": "answer",
     "paraphrase": "paraphrased_answer",
     "perturbed": "perturbed_answer",
     "choices": "choices",
 }
-SAID = ("question", "answer", "text", "raw_prompt", "answer_prefix")  # the fields that make a text
-TOKEN_FIELDS = ("logp", "hit", "mean", "std", "rank")
+ARRAYS = ("traces", "gradients", "interior")  # parts of an evidence that are arrays by name
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class Spec:
             its share. A token of a vocabulary of 128,000 takes half a MiB.
         traces: Value vectors to look at; none where it is None.
         gradients: Sets of which the gradient of every text's loss is measured: one backward pass per distinct text.
+        interior: Sets whose hidden states are kept, with what the output embedding reads from every layer: one pass
+            more per text, and 4 bytes for each of its layers times its width.
+        samples: Answers drawn at temperature 1 for each record of single sets, (name, number).
+        seed: Seed of these draws.
     """
 
     max_new_tokens: int = 48
@@ -62,6 +66,9 @@ class Spec:
     memory: float = 2048.0
     traces: Traces | None = None
     gradients: tuple[str, ...] = ()
+    interior: tuple[str, ...] = ()
+    samples: tuple[tuple[str, int], ...] = ()
+    seed: int = 0
 
 
 @dataclass
@@ -85,6 +92,8 @@ class Evidence:
     passes: dict[str, int] = field(default_factory=dict)
     traces: dict[str, np.ndarray] = field(default_factory=dict)  # as `lethe.traces.look` gives them
     gradients: dict[str, np.ndarray] = field(default_factory=dict)  # "set.p" -> norms, see `gradient_norms`
+    interior: dict[str, np.ndarray] = field(default_factory=dict)  # "set.what", see `lethe.interior.look`
+    samples: dict[str, list[list[str]]] = field(default_factory=dict)  # set -> drawn answers of every record
     key: str = ""  # of model, probes and specification together: the name under which it is cached
 
     def sets(self) -> list[str]:
@@ -140,6 +149,29 @@ class Evidence:
             raise InputError(f"No gradients of the set {name!r} were observed; name it in Spec.gradients.")
         return self.gradients[f"{name}.{p}"]
 
+    def inside(self, name: str, what: str = "hidden") -> np.ndarray:
+        """What `lethe.interior.look` kept of a set under that name; one row per record.
+
+        Raises:
+            InputError: If it was not observed.
+        """
+        if f"{name}.{what}" not in self.interior:
+            raise InputError(
+                f"Of the set {name!r} no {interior.WHAT.get(what, what)} were observed; name it in Spec.interior, of a "
+                "model and records that have them."
+            )
+        return self.interior[f"{name}.{what}"]
+
+    def sampled(self, name: str) -> list[list[str]]:
+        """The drawn answers of every record.
+
+        Raises:
+            InputError: If none were drawn for the set.
+        """
+        if name not in self.samples:
+            raise InputError(f"No answers to the set {name!r} were sampled; name it in Spec.samples, with a number.")
+        return self.samples[name]
+
     def generated(self, name: str) -> list[str]:
         """Greedy answers (empty list where none were asked for)."""
         return self.generations.get(name, [])
@@ -156,9 +188,9 @@ class Evidence:
         arrays = {"offsets": self.offsets, **{f"tokens.{k}": v for k, v in self.tokens.items()}}
         arrays |= {f"index.{s}.{r}": v for s, roles in self.index.items() for r, v in roles.items()}
         arrays |= {f"distribution.{i}": v for i, v in self.distributions.items()}
-        arrays |= {f"trace.{k}": v for k, v in self.traces.items()}
-        arrays |= {f"gradient.{k}": v for k, v in self.gradients.items()}
-        meta = {k: getattr(self, k) for k in ("family", "model", "probes", "records", "generations", "passes")}
+        arrays |= {f"{part}.{k}": v for part in ARRAYS for k, v in getattr(self, part).items()}
+        told = ("family", "model", "probes", "records", "generations", "samples", "passes")
+        meta = {k: getattr(self, k) for k in told}
         with atomic_folder(folder) as temporary:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary / "evidence.safetensors")
             (temporary / "evidence.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
@@ -177,11 +209,10 @@ class Evidence:
                 index.setdefault(name, {})[role] = value
         tokens = {k: arrays[f"tokens.{k}"] for k in TOKEN_FIELDS}
         kept = {int(k.split(".")[1]): v for k, v in arrays.items() if k.startswith("distribution.")}
-        traces = {k[len("trace.") :]: v for k, v in arrays.items() if k.startswith("trace.")}
-        gradients = {k[len("gradient.") :]: v for k, v in arrays.items() if k.startswith("gradient.")}
+        parts = {p: {k[len(p) + 1 :]: v for k, v in arrays.items() if k.startswith(f"{p}.")} for p in ARRAYS}
         # The order of the sets is that of the records (a JSON object keeps it).
         return cls(
-            offsets=arrays["offsets"], tokens=tokens, distributions=kept, traces=traces, gradients=gradients,
+            offsets=arrays["offsets"], tokens=tokens, distributions=kept, **parts,
             index={name: index[name] for name in meta["records"]}, **meta,
         )  # fmt: skip
 
@@ -222,44 +253,42 @@ def _stored(folder: Path) -> Evidence | None:
 
 def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size: int) -> Evidence:
     texts: dict[str, tuple[int, Record]] = {}
-    index = {name: _index(records, texts) for name, records in probes.items()}
+    index = {name: looking.numbered(records, texts) for name, records in probes.items()}
     examples = model.encode([record for _, record in texts.values()])
-    excluded = _excluded(model, probes)
+    excluded = looking.left_out(model, probes)
     found: list[dict[str, np.ndarray]] = [{}] * len(examples)
     distributions: dict[int, np.ndarray] = {}
     keep: set[int] | None = None
     with model.evaluating():
         for batch in model.batches(examples, batch_size):
-            for row, values, logp in _tokens(model, batch, excluded):
+            for row, values, logp in looking.tokens(model, batch, excluded):
                 if keep is None:  # how wide a distribution is shows with the first
                     keep = _kept(index, spec, [example.size for example in examples], logp.shape[-1])
                 found[row] = values
                 if row in keep:
                     distributions[row] = logp.cpu().numpy().copy()  # a view would keep the whole batch alive
-    offsets = np.cumsum([0, *(len(values["logp"]) for values in found)])
-    tokens = {name: np.concatenate([values[name] for values in found]) for name in TOKEN_FIELDS}
-    generations, prompts = _generate(model, probes, spec)
-    traces = _traces(model, probes, spec.traces) if spec.traces else {}
+    budgets = dict(spec.budgets)
+    answers, prompts = looking.greedy(model, probes, spec.generate, budgets, spec.max_new_tokens, spec.total)
     sloped = {name: index[name]["answer"] for name in spec.gradients if name in index}
-    gradients = _gradients(model, examples, sloped)
     passes = {"texts": len(examples), "prompts": prompts}
     if sloped:
         passes["gradients"] = len(np.unique(np.concatenate(list(sloped.values()))))
     return Evidence(
-        family=model.family, model=model.fingerprint(), probes=fingerprint, offsets=offsets, tokens=tokens,
-        index=index, records={name: [_plain(r) for r in records] for name, records in probes.items()},
-        generations=generations, distributions=distributions, passes=passes,
-        traces=traces, gradients=gradients,
-    )  # fmt: skip
-
-
-def _gradients(model: Model, examples: Sequence[Example], sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Gradient norms of the sets' texts, each distinct text once."""
-    if not sets:
-        return {}
-    numbers = np.unique(np.concatenate(list(sets.values())))
-    norms = gradient_norms(model, [examples[i] for i in numbers])
-    return {f"{name}.{p}": rows[np.searchsorted(numbers, sets[name])] for name in sets for p, rows in norms.items()}
+        family=model.family,
+        model=model.fingerprint(),
+        probes=fingerprint,
+        offsets=np.cumsum([0, *(len(values["logp"]) for values in found)]),
+        tokens={name: np.concatenate([values[name] for values in found]) for name in TOKEN_FIELDS},
+        index=index,
+        records={name: [_plain(r) for r in records] for name, records in probes.items()},
+        generations=answers,
+        distributions=distributions,
+        passes=passes,
+        traces=_traces(model, probes, spec.traces) if spec.traces else {},
+        gradients=looking.slopes(model, examples, sloped),
+        interior=interior.look(model, examples, {name: index[name] for name in spec.interior if name in index}),
+        samples=looking.sampled(model, probes, dict(spec.samples), budgets, spec.max_new_tokens, spec.seed),
+    )
 
 
 def _kept(index: Mapping[str, Mapping[str, np.ndarray]], spec: Spec, sizes: Sequence[int], width: int) -> set[int]:
@@ -271,84 +300,6 @@ def _kept(index: Mapping[str, Mapping[str, np.ndarray]], spec: Spec, sizes: Sequ
         room = np.cumsum([sizes[i] for i in texts]) * width * 4 <= spec.memory * 2**20 / len(sets)
         keep |= {int(i) for i in texts[room]}
     return keep
-
-
-def _index(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> dict[str, np.ndarray]:
-    def number(record: Record) -> int:
-        key = digest({k: v for k, v in record.items() if k in SAID} or record)
-        return texts.setdefault(key, (len(texts), record))[0]
-
-    roles = {"answer": np.array([number(record) for record in records])}
-    if records and all("paraphrased_answer" in record for record in records):
-        roles["paraphrase"] = np.array([number({**r, "answer": r["paraphrased_answer"]}) for r in records])
-    if records and all("perturbed_answer" in record for record in records):
-        rows = [[number({**r, "answer": wrong}) for wrong in r["perturbed_answer"]] for r in records]
-        width = min(len(row) for row in rows)
-        roles["perturbed"] = np.array([row[:width] for row in rows])
-    if records and all("choices" in record and "key" in record for record in records):
-        if len({len(record["choices"]) for record in records}) > 1:
-            raise InputError("The records of one set offer different numbers of choices; make each number a set.")
-        roles["choices"] = np.array([[number({**r, "answer": one}) for one in r["choices"]] for r in records])
-    for role in records[0].get("derived", {}) if records else ():
-        rows = [record["derived"][role] for record in records]
-        roles[role] = np.array([number(r) if isinstance(r, Mapping) else [number(one) for one in r] for r in rows])
-    return roles
-
-
-def _tokens(model: Model, batch: Batch, excluded: dict[int, list[int]]) -> Iterator[tuple[int, dict, Tensor]]:
-    """Per text of the batch: its number, its token quantities and its log-probabilities (n, V)."""
-    scored = batch.labels != IGNORED
-    logits = model.logits(batch)[scored].float()  # (M, V): prompts and padding cost nothing from here on
-    labels = batch.labels[scored][:, None]
-    logp_all = logits.log_softmax(-1)
-    p = logp_all.exp()
-    mean = (p * logp_all).sum(-1)
-    std = ((p * logp_all.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
-    own = logits.gather(-1, labels)
-    lower = torch.arange(logits.shape[-1], device=logits.device) < labels
-    better = (logits > own) | ((logits == own) & lower)  # ties go to the lower id: equal scores are no knowledge
-    if excluded:
-        for row, user in enumerate(batch.inputs["users"].tolist()):  # one token per text: rows are users
-            better[row, excluded.get(user, [])] = False
-    rank = better.sum(-1)
-    found = {
-        "logp": logp_all.gather(-1, labels).squeeze(-1).cpu().numpy(),
-        "hit": (rank == 0).cpu().numpy(),
-        "mean": mean.cpu().numpy(),
-        "std": std.cpu().numpy(),
-        "rank": rank.to(torch.int32).cpu().numpy(),
-    }
-    ends = np.cumsum(scored.sum(-1).cpu().numpy())
-    for number, start, end in zip(batch.index.tolist(), [0, *ends[:-1]], ends, strict=True):
-        yield number, {name: values[start:end] for name, values in found.items()}, logp_all[start:end]
-
-
-def _excluded(model: Model, probes: Probes) -> dict[int, list[int]]:
-    """Items left out of each user's ranking: those of the retain set, the same for every model that is compared."""
-    excluded: dict[int, list[int]] = {}
-    if model.family == "recommender":
-        for record in probes.get("retain", ()):
-            excluded.setdefault(int(record["user"]), []).append(int(record["item"]))
-    return excluded
-
-
-def _generate(model: Model, probes: Probes, spec: Spec) -> tuple[dict[str, list[str]], int]:
-    if "generate" not in model.abilities:
-        return {}, 0
-    budgets = dict(spec.budgets)
-    asked: dict[str, list[tuple[str, int]]] = {
-        name: [(model.prompt_of(record), budgets.get(name, spec.max_new_tokens)) for record in records]  # pyright: ignore[reportAttributeAccessIssue]
-        for name, records in probes.items()
-        if ("*" in spec.generate or name in spec.generate)
-        and all("question" in record or "raw_prompt" in record for record in records)
-    }
-    answers: dict[tuple[str, int], str] = {}
-    distinct = list(dict.fromkeys(one for prompts in asked.values() for one in prompts))
-    for budget in sorted({budget for _, budget in distinct}):
-        prompts = [prompt for prompt, longest in distinct if longest == budget]
-        said = model.generate(prompts, budget, total=spec.total)  # pyright: ignore[reportAttributeAccessIssue]
-        answers |= {(prompt, budget): text for prompt, text in zip(prompts, said, strict=True)}
-    return {name: [answers[one] for one in prompts] for name, prompts in asked.items()}, len(distinct)
 
 
 def _traces(model: Model, probes: Probes, spec: Traces) -> dict[str, np.ndarray]:

@@ -1,0 +1,205 @@
+"""What a model holds inside: hidden states of a set's records, and what the output embedding reads from every layer.
+
+A language model of L blocks has L + 1 states: the embeddings, and the output of every block, of which the last has
+passed the final norm, as transformers hands it out. The logit lens puts the others through that norm, and no state
+through it twice (arXiv 2505.01456, whose own code does). A classifier has one state: what its last linear layer reads.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lethe.errors import InputError
+from lethe.looking import better
+from lethe.models.base import IGNORED, Batch, Example, Model
+from lethe.models.classifier import Classifier
+from lethe.models.language import LanguageModel
+
+BATCH = 16  # texts per pass: all their states are held at once
+WRONG = 3  # wrong answers of a record that are looked at
+WHAT = {"hidden": "hidden states", "right": "hidden states of right and wrong answers", "rise": "logit lenses"}
+LENS = ("logp", "reciprocal_rank", "first_logp", "first_rank", "rise", "bend")
+
+
+def look(model: Model, examples: Sequence[Example], sets: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """Arrays by "set.what", one row per record; nothing for a family without hidden states or features.
+
+    hidden (N, L + 1, D): at the last position of the prompt. right (N, L + 1, D), wrong (N, K, L + 1, D): mean over the
+    positions that predict an answer, for the right one and for up to three wrong ones, where records have them; the
+    right one is in the words of the wrong ones (a paraphrase, where there is any).
+
+    The lens, of the right answer's own text: logp and reciprocal_rank (N, L + 1), means over its tokens, of which the
+    last layer's logp is the model's own; first_logp and first_rank (N, L + 1), of its first token. rise (N, L, 2) and
+    bend (N, L - 1, 2): ranks of the first token from the top and from the bottom among the changes of probability from
+    layer to layer, and among the changes of these. A rank is 0 for the best; of equals the lower id stands first.
+
+    Args:
+        model: The model; it is not changed.
+        examples: All texts.
+        sets: Numbers of the texts by set and role.
+
+    Raises:
+        InputError: If what stands between the last block and the logits cannot be told.
+    """
+    if isinstance(model, LanguageModel):
+        return {f"{name}.{what}": rows for name in sets for what, rows in _language(model, examples, sets[name])}
+    if isinstance(model, Classifier):
+        return {f"{name}.hidden": _features(model, examples, roles["answer"]) for name, roles in sets.items()}
+    return {}
+
+
+def _features(model: Classifier, examples: Sequence[Example], numbers: np.ndarray) -> np.ndarray:
+    if not any(isinstance(module, nn.Linear) for module in model.module.modules()):
+        raise InputError("This classifier has no linear layer whose input could be looked at; leave out Spec.interior.")
+    rows = np.empty(len(numbers), dtype=object)
+    with model.evaluating():
+        for batch in model.batches([examples[i] for i in numbers]):
+            for row, features in zip(batch.index.tolist(), model.features(batch).flatten(1), strict=True):
+                rows[row] = features.float().cpu().numpy()
+    return np.stack(list(rows))[:, None]
+
+
+def _language(
+    model: LanguageModel, examples: Sequence[Example], roles: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
+    bare = copy.copy(model)
+    bare.module = model.inner  # what is wrapped around a model for decoding has no inside of its own
+    answers = [examples[i] for i in roles["answer"]]
+    found: dict[str, list[np.ndarray]] = {name: [np.empty(0)] * len(answers) for name in ("hidden", *LENS)}
+    with model.evaluating(), _lens(bare, answers[0]) as lens:
+        for batch in bare.batches(answers, BATCH):
+            states, _ = _states(bare, batch)
+            first = (batch.labels != IGNORED).int().argmax(1)
+            rows = torch.arange(len(batch), device=first.device)
+            at_first = torch.stack([state[rows, first] for state in states], 1)  # (B, L + 1, D)
+            seen = {"hidden": at_first.float().cpu().numpy(), **_read(lens, states, batch.labels, first)}
+            for name, values in seen.items():
+                for row, value in zip(batch.index.tolist(), values, strict=True):
+                    found[name][row] = value
+    yield from ((name, np.stack(values)) for name, values in found.items())
+    wrong = _wrong(roles)
+    if wrong is not None:
+        right = roles.get("paraphrase", roles["answer"]) if "perturbed" in roles else roles["answer"]
+        yield "right", _means(bare, examples, right)
+        yield "wrong", _means(bare, examples, wrong.ravel()).reshape(*wrong.shape, *found["hidden"][0].shape)
+
+
+def _wrong(roles: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Numbers of the first wrong answers (N, K)."""
+    if "perturbed" in roles:
+        return roles["perturbed"][:, :WRONG]
+    if "choices" in roles:
+        others = [[i for i in row if i != own] for row, own in zip(roles["choices"], roles["answer"], strict=True)]
+        width = min(WRONG, *map(len, others))
+        return np.array([row[:width] for row in others]) if width else None
+    return None
+
+
+def _means(model: LanguageModel, examples: Sequence[Example], numbers: np.ndarray) -> np.ndarray:
+    """Mean state (n, L + 1, D) over the positions that predict a scored token."""
+    distinct, back = np.unique(numbers, return_inverse=True)
+    rows: list[np.ndarray] = [np.empty(0)] * len(distinct)
+    with model.evaluating():
+        for batch in model.batches([examples[i] for i in distinct], BATCH):
+            share = (batch.labels != IGNORED).float()
+            share = share / share.sum(1, keepdim=True)
+            means = torch.stack([(state.float() * share[..., None]).sum(1) for state in _states(model, batch)[0]], 1)
+            for row, value in zip(batch.index.tolist(), means.cpu().numpy(), strict=True):
+                rows[row] = value
+    return np.stack(rows)[back]
+
+
+def _states(model: LanguageModel, batch: Batch) -> tuple[list[Tensor], Tensor]:
+    """The L + 1 states (B, T, D) and the logits (B, T, V), aligned with the labels."""
+    output = model.module(**batch.inputs, use_cache=False, output_hidden_states=True)
+    return [state[:, :-1] for state in output.hidden_states], output.logits[:, :-1]
+
+
+def _read(lens: Any, states: Sequence[Tensor], labels: Tensor, first: Tensor) -> dict[str, np.ndarray]:
+    """What the lens reads of the labels in every layer; a row per text."""
+    scored = labels != IGNORED
+    text = scored.nonzero()[:, 0]
+    place = torch.cat([first.new_zeros(1), scored.sum(1).cumsum(0)[:-1]])  # of every text's first scored token
+    own = labels[scored][:, None]
+    counts = scored.sum(1).float()
+    columns: dict[str, list[Tensor]] = {name: [] for name in LENS}
+    history: list[Tensor] = []  # probabilities of the last three layers at the first token, (B, V) each
+    for number, state in enumerate(states):
+        scores = lens(state[scored], last=number == len(states) - 1)
+        logp = scores.log_softmax(-1)
+        rank = better(scores, own).sum(-1)
+        mine = logp.gather(-1, own).squeeze(-1)
+        for name, values in (("logp", mine), ("reciprocal_rank", 1 / (1 + rank.float()))):
+            columns[name].append(counts.new_zeros(len(counts)).index_add(0, text, values) / counts)
+        columns["first_logp"].append(mine[place])
+        columns["first_rank"].append(rank[place].to(torch.int32))
+        history = [*history[-2:], logp[place].double().exp()]
+        if len(history) > 1:
+            columns["rise"].append(_extremes(history[-1] - history[-2], own[place]))
+        if len(history) > 2:
+            columns["bend"].append(_extremes(history[-1] - 2 * history[-2] + history[-3], own[place]))
+    missing = first.new_zeros((len(counts), 0, 2), dtype=torch.int32)
+    stacked = {name: torch.stack(parts, 1) if parts else missing for name, parts in columns.items()}
+    return {name: values.cpu().numpy() for name, values in stacked.items()}
+
+
+def _extremes(change: Tensor, own: Tensor) -> Tensor:
+    """Ranks (B, 2) of the own token from the top and from the bottom."""
+    return torch.stack([better(side, own).sum(-1) for side in (change, -change)], -1).to(torch.int32)
+
+
+@contextmanager
+def _lens(model: LanguageModel, example: Example) -> Iterator[Any]:
+    """The way from a state (M, D) to its logits (M, V), checked against the model's own on one text.
+
+    Raises:
+        InputError: If the final norm cannot be found, or the logits are more than the output embedding's product.
+    """
+    module: Any = model.module
+    head = module.get_output_embeddings()
+    batch = model.collate([example], [0]).to(model.device)
+    norm, raw = _final_norm(model, batch)
+
+    def lens(state: Tensor, last: bool) -> Tensor:
+        return head(state if last or norm is None else norm(state)).float()
+
+    states, logits = _states(model, batch)
+    same = torch.allclose(lens(states[-1], True), logits.float(), rtol=1e-4, atol=1e-4)
+    if not same or not torch.allclose(lens(raw[:, :-1], False), logits.float(), rtol=1e-4, atol=1e-4):
+        raise InputError(
+            f"{type(module).__name__} does more between its last block and its logits than a norm and the output "
+            "embedding, so that no layer before can be read by them; leave out Spec.interior."
+        )
+    yield lens
+
+
+def _final_norm(model: LanguageModel, batch: Batch) -> tuple[nn.Module | None, Tensor]:
+    """The module that takes what the last block gives, None where the output embedding does; and what it is given."""
+    blocks = model.blocks()
+    inside = {id(module) for block in blocks for module in block.modules()}
+    given: list[Tensor] = []
+    takers: list[nn.Module] = []
+
+    def keep(_: nn.Module, __: Any, output: Any) -> None:
+        given.append(output[0] if isinstance(output, tuple) else output)
+
+    def watch(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if given and inputs and inputs[0] is given[-1]:
+            takers.append(module)
+
+    hooks: list[Any] = [blocks[-1].register_forward_hook(keep)]
+    hooks += [m.register_forward_pre_hook(watch) for m in model.module.modules() if id(m) not in inside]
+    try:
+        model.module(**batch.inputs, use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    head: Any = model.module.get_output_embeddings()  # pyright: ignore[reportCallIssue]
+    return next((module for module in takers if module is not head), None), given[-1]
