@@ -9,7 +9,8 @@ import pytest
 
 from lethe.errors import InputError
 from lethe.registry import Expectation, names
-from lethe.runs.headlines import Finding, Headlines, judge, run_headlines
+from lethe.report.headlines import headline
+from lethe.runs.headlines import Finding, Headlines, Outcome, judge, run_headlines
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -118,6 +119,25 @@ def test_one_seed_shows_nothing(claims: Path, tmp_path: Path):
     (one,) = run_headlines(tmp_path, only=["stands"], seeds=1).findings
     assert one.outcome == "not shown"
     assert one.figures[0].low is None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        (("holds", "failed"), "2 claims over 3 seeds: 1 holds, 1 failed."),
+        (
+            ("holds",) * 6 + ("does not hold",) * 4 + ("not shown",) * 2 + ("measured", "failed", "failed"),
+            "15 claims over 3 seeds: 6 hold, 4 do not, 2 are not shown, 1 is measured, 2 failed.",
+        ),
+        (("does not hold", "not shown"), "2 claims over 3 seeds: 1 does not hold, 1 is not shown."),
+        (("does not hold", "does not hold"), "2 claims over 3 seeds: 2 do not hold."),
+        (("holds", "does not hold"), "2 claims over 3 seeds: 1 holds, 1 does not."),
+        ((), "0 claims over 3 seeds: none."),
+    ],
+)
+def test_the_headline_is_a_sentence_of_one_claim_and_of_many(outcomes: tuple[Outcome, ...], said: str):
+    found = tuple(Finding(f"claim{i}", "", "", "", "", (), (), one) for i, one in enumerate(outcomes))
+    assert headline(Headlines(found, 3, {})) == said
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lethe.data.atomic import write_text
-from lethe.report import html, markdown
 from lethe.report.numbers import count, interval, number, printable
+from lethe.report.pages import write_pages
 from lethe.runs.calibrate import SEEDS, Calibration, Trust
 
 HEAD = ("Name", "Looked for", "AUC", "Drift")
@@ -41,10 +40,7 @@ def write_calibration(found: Calibration, folder: str | Path) -> Path:
         "lines": [(part, [line(one) for one in ordered(found, part)]) for part in ("metric", "attack")],
         "without": [one for one in found.figures if one.auc is None],
     }  # fmt: skip
-    page = markdown.environment().get_template("calibration.md.j2").render(told)
-    write_text(Path(folder) / "calibration.md", page.rstrip() + "\n")
-    made = html.environment().get_template("calibration.html.j2").render(told)
-    return write_text(Path(folder) / "calibration.html", made)
+    return write_pages("calibration", told, folder)
 
 
 def headline(found: Calibration) -> str:

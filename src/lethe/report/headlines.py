@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
-from lethe.data.atomic import write_text
-from lethe.report import html, markdown
 from lethe.report.numbers import count, interval, number
+from lethe.report.pages import write_pages
 from lethe.runs.headlines import Figure, Headlines, Outcome
 
 SIGNS = {">=": "≥", "<=": "≤"}
@@ -35,18 +35,23 @@ def write_headlines(found: Headlines, folder: str | Path) -> Path:
         "found": found, "headline": headline(found), "reading": READING, "signs": SIGNS, "shown": shown,
         "reach": reach, "bound": bound,
     }  # fmt: skip
-    page = markdown.environment().get_template("headlines.md.j2").render(told)
-    write_text(Path(folder) / "headlines.md", page.rstrip() + "\n")
-    return write_text(
-        Path(folder) / "headlines.html", html.environment().get_template("headlines.html.j2").render(told)
-    )
+    return write_pages("headlines", told, folder)
 
 
 def headline(found: Headlines) -> str:
-    """All claims in one sentence."""
+    """All claims in one sentence: `8 claims over 3 seeds: 6 hold, 1 does not, 1 is not shown.`"""
     tally = Counter(one.outcome for one in found.findings)
-    parts = [f"{tally[word]} {word}" for word in get_args(Outcome) if tally[word]]
+    parts = [f"{tally[word]} {_said(word, tally)}" for word in get_args(Outcome) if tally[word]]
     return f"{count(len(found.findings), 'claim')} over {count(found.seeds, 'seed')}: {', '.join(parts) or 'none'}."
+
+
+def _said(word: Outcome, tally: Mapping[Outcome, int]) -> str:
+    """An outcome as the verb of as many claims; after those that hold, the others do not."""
+    one = tally[word] == 1
+    if word == "does not hold":
+        return f"{'does' if one else 'do'} not{'' if tally['holds'] else ' hold'}"
+    said = {"holds": ("holds", "hold"), "failed": ("failed", "failed")}
+    return said.get(word, (f"is {word}", f"are {word}"))[0 if one else 1]
 
 
 def shown(value: float | None) -> str:

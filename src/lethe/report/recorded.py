@@ -11,9 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lethe.data.atomic import write_text
-from lethe.report import html, markdown
 from lethe.report.numbers import DASH, count, finite, interval, number, printable
+from lethe.report.pages import write_pages
 from lethe.runs.recorded import Recorded
 from lethe.score import Score
 
@@ -47,9 +46,7 @@ def write_recorded(found: Recorded, folder: str | Path) -> Path:
         InputError: If the folder cannot be written to.
     """
     told = {"found": found, "parts": parts(found), "reading": reading(found), "headline": headline(found)}
-    page = markdown.environment().get_template("recorded.md.j2").render(told)
-    write_text(Path(folder) / "report.md", page.rstrip() + "\n")
-    return write_text(Path(folder) / "report.html", html.environment().get_template("recorded.html.j2").render(told))
+    return write_pages("recorded", told, folder, "report")
 
 
 def reading(found: Recorded) -> str:
