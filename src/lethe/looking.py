@@ -19,7 +19,7 @@ from lethe.models.base import IGNORED, Batch, Example, Model, gradient_norms
 from lethe.request import Record
 
 Probes = Mapping[str, Sequence[Record]]
-SAID = ("question", "answer", "text", "raw_prompt", "answer_prefix")  # the fields that make a text
+SAID = ("question", "answer", "text", "raw_prompt", "answer_prefix", "turns")  # the fields that make a text
 TOKEN_FIELDS = ("logp", "hit", "mean", "std", "rank")
 
 

@@ -136,18 +136,42 @@ class LanguageModel(Model):
         parts = [self.fingerprint(), settings, words, template, self.eos, self.pad, self.max_length]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
-    def prompt(self, question: str) -> str:
-        """The text before the answer."""
+    def prompt(self, question: str, turns: Sequence[Sequence[str]] = ()) -> str:
+        """The text before the answer; `turns` are (user, assistant) pairs said before the question."""
         if getattr(self.tokenizer, "chat_template", None):
-            turns = [{"role": "user", "content": question}]
-            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        return PROMPT.format(question=question)
+            roles = ("user", "assistant")
+            said = [{"role": role, "content": text} for turn in turns for role, text in zip(roles, turn, strict=True)]
+            said.append({"role": "user", "content": question})
+            return str(self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+        earlier = "".join(f"{PROMPT.format(question=asked)} {said}\n" for asked, said in turns)
+        return earlier + PROMPT.format(question=question)
 
     def prompt_of(self, record: Mapping[str, Any]) -> str:
         """The text before a record's answer."""
         if "raw_prompt" in record:
             return str(record["raw_prompt"])
-        return self.prompt(record["question"]) + str(record.get("answer_prefix", ""))
+        turns = record.get("turns", ())
+        if not all(isinstance(turn, list | tuple) and len(turn) == 2 for turn in turns):
+            raise InputError(
+                f"record {record.get('id')!r}, field 'turns': must be pairs of what user and assistant said."
+            )
+        return self.prompt(record["question"], turns) + str(record.get("answer_prefix", ""))
+
+    def fitting(self, versions: Sequence[Mapping[str, Any]]) -> int:
+        """Place of the first version of a record, from the longest to the shortest, that the context can hold.
+
+        Raises:
+            InputError: If it cannot hold the last one.
+        """
+        lengths = []
+        for place, record in enumerate(versions):
+            lengths.append(len(self._spelt(record, f"record {record.get('id')!r}")[0]))
+            if lengths[-1] <= self.max_length:
+                return place
+        raise InputError(
+            f"record {versions[-1].get('id')!r} has {lengths[-1]} tokens with the least that is to stand before its "
+            f"question, more than the model's context of {self.max_length} tokens; shorten it."
+        )
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
         """Token ids and shifted labels of every record.
@@ -160,13 +184,7 @@ class LanguageModel(Model):
 
     def _encode(self, record: Mapping[str, Any], row: int) -> Example:
         where = f"record {record.get('id', row)!r}"
-        if "text" in record:
-            ids, labels = self._ids(record["text"]), None
-        elif {"question", "raw_prompt"} & set(record) and "answer" in record:
-            ids, labels = self._encode_answer(record, where)
-        else:
-            raise InputError(f"{where} has fields {sorted(record)}; a language model needs question, answer or text.")
-        labels = list(ids) if labels is None else labels
+        ids, labels = self._spelt(record, where)
         if len(ids) > self.max_length:
             raise InputError(
                 f"{where} has {len(ids)} tokens, more than the model's context of {self.max_length} tokens; "
@@ -177,6 +195,15 @@ class LanguageModel(Model):
         if size == 0:
             raise InputError(f"{where} has no token that the model could predict; give it more text.")
         return Example({"input_ids": ids, "labels": labels}, size, len(ids))
+
+    def _spelt(self, record: Mapping[str, Any], where: str) -> tuple[list[int], list[int]]:
+        """Token ids, and the same with what is not scored left out."""
+        if "text" in record:
+            ids = self._ids(record["text"])
+            return ids, list(ids)
+        if {"question", "raw_prompt"} & set(record) and "answer" in record:
+            return self._encode_answer(record, where)
+        raise InputError(f"{where} has fields {sorted(record)}; a language model needs question, answer or text.")
 
     def _ids(self, text: str, special: bool = True) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
