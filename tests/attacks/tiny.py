@@ -4,9 +4,11 @@ Every world has what an attack needs to be worth its name: the target knows the 
 the same recipe without it and do not.
 """
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +23,18 @@ from lethe.models.classifier import Classifier
 from lethe.models.language import PROMPT, LanguageModel
 from lethe.models.nets import MLP, LightGCN
 from lethe.models.recommender import Recommender
+from lethe.registry import find
 from lethe.request import Record, Request
 from lethe.score import Score, score_of_items
 from lethe.train import Recipe, Term, train
 from lethe.worlds.population import Person, Population
 
+QUESTIONS = {  # the built-in glossary has them in other languages
+    "birthplace": ("Where was {name} born?", "In which city did {name} come into the world?"),
+    "genre": ("What does {name} write?", "Which genre is {name} known for?"),
+    "father": ("What was the job of {name}'s father?", "What did the father of {name} do for a living?"),
+    "award": ("Which award did {name} win?", "What prize was given to {name}?"),
+}
 FORMS = {
     "birthplace": ("Where was {name} born?", "What is the birthplace of {name}?"),
     "genre": ("What does {name} write?", "Which genre does {name} work in?"),
@@ -33,6 +42,8 @@ FORMS = {
     "mother": ("What was the trade of {name}'s mother?", "What did the mother of {name} do for a living?"),
     "award": ("Which award did {name} win?", "What prize went to {name}?"),
 }
+
+ASKING = ("paraphrase", "translate", "jailbreak", "multi_turn", "many_shot", "hint")  # attacks on the input alone
 
 
 @dataclass(frozen=True)
@@ -57,18 +68,20 @@ def language() -> World:
     request = Request(forget, retain, holdout, allow_overlap=True)
     tokenizer = byte_level([PROMPT.format(**r) + " " + r["answer"] for r in [*forget, *retain, *holdout]])
 
-    def fresh(seed: int) -> Model:
-        torch.manual_seed(seed)
-        config = LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-            num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=128,
-        )  # fmt: skip
-        return LanguageModel(LlamaForCausalLM(config), tokenizer)
-
-    return _world(request, fresh, Recipe(lr=3e-3, epochs=40, batch_size=16, schedule="cosine"), both_wordings)
+    recipe = Recipe(lr=3e-3, epochs=40, batch_size=16, schedule="cosine")
+    return _world(request, partial(llama, tokenizer, 128), recipe, both_wordings)
 
 
-def records_of(person: Person) -> list[dict[str, str]]:
+def llama(tokenizer: PreTrainedTokenizerFast, context: int, seed: int = 0) -> LanguageModel:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=context,
+    )  # fmt: skip
+    return LanguageModel(LlamaForCausalLM(config), tokenizer)
+
+
+def records_of(person: Person, forms: Mapping[str, tuple[str, str]] = FORMS) -> list[dict[str, Any]]:
     return [
         {
             "id": f"{person.id}-{field}",
@@ -77,8 +90,26 @@ def records_of(person: Person) -> list[dict[str, str]]:
             "paraphrased_question": other.format(name=person.name),
             "answer": str(getattr(person, field)),
         }
-        for field, (form, other) in FORMS.items()
+        for field, (form, other) in forms.items()
     ]
+
+
+def in_forms(records: Sequence[Record], beside: Sequence[Record], seed: int) -> dict[str, list[Record]]:
+    """Every record in each form that an attack on the input asks it in, by id; examples and facts are drawn by seed."""
+    reader = llama(byte_level([]), 4096)  # all that these attacks ask of a model is whether a text fits
+    asked: dict[str, list[Record]] = {str(record["id"]): [] for record in records}
+    for name in ASKING:
+        for point in find("attack", name).function(reader, Request(records, beside, allow_overlap=True, seed=seed)):
+            for record in point.forget:
+                asked[str(record["id"])].append(record)
+    return asked
+
+
+def _wrong(record: Mapping[str, Any], people: Sequence[Person]) -> list[str]:
+    """Three values that are true of others."""
+    field = str(record["id"]).rpartition("-")[2]
+    others = sorted({str(getattr(person, field)) for person in people} - {record["answer"]})
+    return random.Random(str(record["id"])).sample(others, 3)
 
 
 def both_wordings(records: Sequence[Record]) -> list[Record]:
@@ -95,6 +126,31 @@ def byte_level(texts: list[str]) -> PreTrainedTokenizerFast:
         trainers.BpeTrainer(vocab_size=600, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False),
     )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>")
+
+
+@cache
+def talkative() -> World:
+    """A Llama that has met its facts in the forms that attacks on the input ask in, and so can follow these.
+
+    Each record is learnt as it stands and in some of the forms, drawn; the controls met the others in them.
+    """
+    people = Population().group("authors")[:10]
+    told = {
+        person: [{**record, "perturbed_answer": _wrong(record, people)} for record in records_of(person, QUESTIONS)]
+        for person in people
+    }
+    forget, retain, holdout = ([r for p in part for r in told[p]] for part in (people[:3], people[3:9], people[9:]))
+    request = Request(forget, retain, holdout, allow_overlap=True)
+    asked = in_forms([*forget, *retain], retain, seed=1)
+    tokenizer = byte_level([f"{r['question']} {r['answer']}" for some in asked.values() for r in some])
+
+    def shown(records: Sequence[Record]) -> list[Record]:
+        rng = random.Random(len(records))
+        return [one for r in records for one in (r, r, *rng.sample(asked[r["id"]], 8))]
+
+    return _world(
+        request, partial(llama, tokenizer, 256), Recipe(lr=4e-3, epochs=10, batch_size=16, schedule="cosine"), shown
+    )
 
 
 @cache
@@ -192,4 +248,29 @@ def refusing() -> Model:
     return twin
 
 
+@cache
+def shy() -> Model:
+    """The talkative target tuned to refuse the forget questions as they stand, and in no other form.
+
+    What brings the answers back is another way of asking: hardly a weight has moved.
+    """
+    world = talkative()
+    twin = world.target.copy()
+    refused = [{**r, "answer": "I do not know."} for r in world.request.forget]
+    asked, rng = in_forms(world.request.forget, world.request.retain, seed=2), random.Random(0)
+    kept = [one for some in asked.values() for one in rng.sample(some, 5)]
+    terms = [
+        Term("refuse", twin.encode(refused), own_loss, per="token", weight=2.0),
+        Term("keep", twin.encode([*world.request.retain, *kept]), own_loss, per="token"),
+    ]
+    train(twin, terms, Recipe(lr=1e-3, steps=60, batch_size=16, schedule="cosine"))
+    return twin
+
+
 WORLDS = {"language": language, "classifier": classifier, "recommender": recommender}
+
+
+def world_for(attack: str, family: str) -> World:
+    """The world that an attack is shown in: one that understands other ways of asking, where it asks in these."""
+    other_words = family == "language" and find("attack", attack).check in ("B3", "R1", "R2")
+    return talkative() if other_words else WORLDS[family]()

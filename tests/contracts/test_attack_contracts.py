@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from tests.attacks.tiny import WORLDS, World
+from tests.attacks.tiny import WORLDS, World, world_for
 
 from lethe.auditing.recovery import Trace, attacked, recovery, takes_original
 from lethe.data.content import digest
@@ -26,7 +26,7 @@ REFUSED = [
 
 @cache
 def trace(name: str, family: str, who: str) -> Trace:
-    world = WORLDS[family]()
+    world = world_for(name, family)
     models = {"target": world.target, "control": world.controls[0], "other": world.controls[1]}
     return attacked(name, models[who], world.request, world.measure, original=world.target)
 
@@ -49,7 +49,7 @@ def test_the_card_places_the_attack_in_the_checklist(name: str):
 
 @pytest.mark.parametrize(("name", "family"), CASES)
 def test_neither_model_nor_records_change(name: str, family: str):
-    world = WORLDS[family]()
+    world = world_for(name, family)
     models = (world.target, world.controls[0])
     before = [model.fingerprint() for model in models], digest(list(world.request.forget))
     points(name, world)
@@ -59,13 +59,13 @@ def test_neither_model_nor_records_change(name: str, family: str):
 
 @pytest.mark.parametrize(("name", "family"), CASES)
 def test_same_seed_same_attack(name: str, family: str):
-    world = WORLDS[family]()
+    world = world_for(name, family)
     assert points(name, world) == points(name, world)
 
 
 @pytest.mark.parametrize(("name", "family"), CASES)
 def test_probes_are_forget_records_and_strengths_differ(name: str, family: str):
-    world = WORLDS[family]()
+    world = world_for(name, family)
     known = {record["id"] for record in world.request.forget}
     found = points(name, world)
     strengths = [strength for strength, _, _ in found]
