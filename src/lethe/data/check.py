@@ -185,6 +185,12 @@ def _texts(value: Any) -> list[str]:
     return [_text(inner) for inner in value]
 
 
+def _wordings(value: Any) -> str | list[str]:
+    if not isinstance(value, (str, list, tuple)):
+        raise _wrong("wordings", value)
+    return _text(value) if isinstance(value, str) else _texts(value)
+
+
 def _index(value: Any) -> int:
     if isinstance(value, float) and not math.isfinite(value):
         raise _wrong("index", value)
@@ -244,6 +250,7 @@ def image_array(value: Any) -> np.ndarray:
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "texts": _texts,
+    "wordings": _wordings,
     "index": _index,
     "class": _class,
     "name": _name,
@@ -260,7 +267,7 @@ def _cell(text: str, kind: str) -> Any:
             return int(text)
         if kind == "index":
             return float(text)
-        if kind in ("texts", "vector", "image") and text.startswith("["):
+        if kind in ("texts", "wordings", "vector", "image") and text.startswith("["):
             return json.loads(text)
     except (ValueError, RecursionError):
         pass  # the field's own check says it better

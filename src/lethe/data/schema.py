@@ -18,6 +18,7 @@ Record = Mapping[str, Any]
 KINDS = {
     "text": "a text that is not blank",
     "texts": "a list of texts",
+    "wordings": "a text that is not blank, or a list of such texts",
     "index": "a whole number of 0 or more",
     "class": "a whole number of 0 or more, or a class name",
     "name": "a text or a whole number",
@@ -50,6 +51,9 @@ class Schema:
 
 
 _COMMON = {"split": "name"}
+# What `lethe.data.jailbreaks` rewrites a question with: the question in other words, in another language or asking for
+# the name, and texts to stand before it.
+ASKED_OTHERWISE = ("synonym_question", "translated_question", "reversed_question", "background", "excerpt")
 
 SCHEMAS: dict[str, Schema] = {
     "language": Schema(
@@ -60,9 +64,10 @@ SCHEMAS: dict[str, Schema] = {
             "answer": "text",
             "text": "text",
             "entity": "name",
-            "paraphrased_question": "text",
+            "paraphrased_question": "wordings",
             "paraphrased_answer": "text",
             "perturbed_answer": "texts",
+            **dict.fromkeys(ASKED_OTHERWISE, "text"),
             "raw_prompt": "text",
             "answer_prefix": "text",
             "choices": "texts",
