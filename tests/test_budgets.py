@@ -40,7 +40,7 @@ ORDER = [
         "evidence",
         "task",
     },  # fmt: skip
-    {"descent", "measure", "task", "findings"},
+    {"descent", "measure", "task", "findings", "budget"},
     {"methods", "metrics", "attacks"},
     {"benchmarks", "worlds", "headlines", "detection"},
     {"auditing"},

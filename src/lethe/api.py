@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lethe.auditing.intake import Intake
+from lethe.budget import affordable, checked
 from lethe.data.atomic import write_json
 from lethe.errors import InputError
+from lethe.findings import LeftOut
 from lethe.models import family_of, load
 from lethe.models.base import Model
 from lethe.registry import find, settle
@@ -42,6 +44,8 @@ DEMO = {
     "faces": ("finetune", "neggrad_plus", "scrub", "salun"),
     "shop": ("finetune", "grad_diff", "reverse_bpr"),
 }
+
+ATTACKED = {"quick": 1, "standard": 2, "thorough": 3}  # most controls that an audit attacks
 
 
 def unlearn(
@@ -118,6 +122,7 @@ def audit(
     holdout: str | Path = "",
     control: Sequence[str | Path] = (),
     attacks: Sequence[str] | None = None,
+    budget: str = "standard",
     family: str | None = None,
     intent: str = "",
     scope: str = "",
@@ -140,7 +145,8 @@ def audit(
         retain: Records that were to be kept.
         holdout: Records of the same kind, never trained on.
         control: Models trained without the forget set; two or more with different seeds.
-        attacks: Attacks, each `name:option=value,...`; by default all that fit.
+        attacks: Attacks, each `name:option=value,...`; by default all that fit and that the budget pays for.
+        budget: quick, standard or thorough: which attacks are made, on how many controls, and what is looked at.
         family: language, classifier or recommender; read from the model where not given.
         intent: removal, suppression or unsure; not stated is read as removal.
         scope: sample, entity, topic, capability or copyright; not stated is read as entity.
@@ -162,14 +168,18 @@ def audit(
     options: dict[str, Any] = {
         "model": str(original), "forget": str(forget), "retain": str(retain), "holdout": str(holdout),
         "control": tuple(str(folder) for folder in control), "family": family or "", "intent": intent or "removal",
-        "scope": scope or "entity", "seed": seed, "allow_overlap": allow_overlap,
+        "scope": scope or "entity", "seed": seed, "allow_overlap": allow_overlap, "budget": checked(budget),
         "trust_remote_code": trust_remote_code,
     }  # fmt: skip
     for call in attacks or ():
         find("attack", call.partition(":")[0])
     plan = make_plan("records", options, Path(out) / "run", len(control), attacks=True, calls=tuple(attacks or ()))
-    manifest = read_manifest(model)
-    subject = load(model, family=plan.task().family, trust_remote_code=trust_remote_code)
+    manifest, task = read_manifest(model), plan.task()
+    subject = load(model, family=task.family, trust_remote_code=trust_remote_code)
+    left_out: tuple[LeftOut, ...] = ()
+    if attacks is None:
+        calls, left_out = affordable(budget, subject.family, subject.abilities, task.request)
+        plan = replace(plan, calls=calls, attacked=ATTACKED[budget])
     weights = subject.fingerprint()
     if manifest and manifest["weights_after"] != weights:
         raise InputError(f"{model}: its weights are not those that lethe.json vouches for; audit an untouched folder.")
@@ -178,7 +188,9 @@ def audit(
     label = f"audited-{name}" if name in ("target", "control") else name
     cell = Cell(manifest.get("method", ""), seeded, "method", (("weights", weights),), label, str(model))
     with Pool(workers) as pool:
-        result, costs = run_plan(plan, [cell], pool)
+        result, costs = run_plan(
+            plan, [cell], pool, given=intake.checks(), budget="" if attacks else budget, left_out=left_out
+        )
     results = Results(
         title=f"Audit of {Path(model).name}",
         command="lethe audit",
@@ -190,7 +202,7 @@ def audit(
     )
     _write(results, costs, out)
     write_model_card(out, manifest, row=result.rows[-1], benchmark=result)
-    record = write_record(audit_record(results, plan.task(), intake, code=code(), behaviour=subject.behaviour()), out)
+    record = write_record(audit_record(results, task, intake, code=code(), behaviour=subject.behaviour()), out)
     if key is not None:
         write_signature(record, key)
     return results

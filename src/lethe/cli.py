@@ -40,7 +40,7 @@ Family = Annotated[str | None, typer.Option(help="language, classifier or recomm
 Intent = Annotated[str | None, typer.Option(help="removal, suppression or unsure.")]
 Trust = Annotated[bool | None, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
 Where = Annotated[str | None, typer.Option(help="Weights that may move, e.g. lora:rank=8: see `lethe describe where`.")]
-Attack = Annotated[list[str] | None, typer.Option(help="NAME:OPTION=VALUE; repeatable. Default: all that fit.")]
+Attack = Annotated[list[str] | None, typer.Option(help="NAME:OPTION=VALUE; repeatable. Default: what --budget buys.")]
 Control = Annotated[list[str] | None, typer.Option(help="Model trained without the forget set; repeatable.")]
 Require = Annotated[str | None, typer.Option(help="removal, consistent or suppression: exit 3 unless reached.")]
 Overlap = Annotated[bool | None, typer.Option("--allow-overlap", help="Accept records that stand in two sets.")]
@@ -109,6 +109,7 @@ def audit(
     holdout: Holdout = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
     attack: Attack = None,
+    budget: Annotated[str | None, typer.Option(help="Attacks to pay for: quick, standard or thorough.")] = None,
     require: Require = None,
     family: Family = None,
     seed: Seed = None,

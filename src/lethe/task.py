@@ -41,6 +41,7 @@ class Task:
     floors: tuple[str, ...] = ()  # methods that serve as floors: noise, refusal
     earlier: tuple[Request, ...] = ()  # requests that a method serves one after another before `request`
     note: str = ""  # what a reader must know of the protocol, one sentence
+    beside: tuple[str, ...] = ()  # further metrics; what the records do not allow of them is left out
 
 
 # Attacks on membership beside those that every benchmark measures: they read further texts, gradients or a reference.

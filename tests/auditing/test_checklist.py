@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from lethe.auditing.case import AuditInput, Names, by_name
-from lethe.auditing.checklist import ENOUGH_ITEMS, checklist
+from lethe.auditing.case import WANTED, AuditInput, Names, by_name, make
+from lethe.auditing.checklist import checklist
+from lethe.auditing.lines import ENOUGH_ITEMS
 from lethe.auditing.verdict import audit
 from lethe.findings import Check, Point, Recovery
 from lethe.score import Score
@@ -255,12 +256,19 @@ def test_a_guard_that_the_model_carries_fails_direct_access_whatever_else_change
     assert outcome("R9", guarded=False) == "PASS"
 
 
+SHOWN = [make(name, "PASS", reason="seen") for name in ("B3", "B4", "R1", "R2", "U3")]
+
+
 def test_the_request_and_not_the_claim_says_what_is_needed():
-    untampered = {"recoveries": [], "claimed": "suppression"}
+    untampered = {"recoveries": [], "claimed": "suppression", "given": SHOWN}
     assert audit(case(**untampered, required="suppression")).reached == "suppression"
     assert audit(case(**untampered, required="removal")).reached == "no verdict"
     assert audit(case(**untampered, required="unsure")).reached == "no verdict"
     assert audit(case(**untampered)).claimed == "suppression"
+    for one in SHOWN:  # what nobody tried is no suppression either
+        fewer = {**untampered, "given": [other for other in SHOWN if other is not one]}
+        found = audit(case(**fewer, required="suppression"))
+        assert found.reached == "no verdict" and one.id in found.sentence
 
 
 def test_noise_that_forgets_as_well_is_a_failure():
@@ -289,5 +297,5 @@ def test_missing_scores_are_named():
                 scores=scores({"known@forget": 0.2}))  # fmt: skip
     assert line("U2", bare).reason == "utility@all was not measured"
     assert line("B5", bare).reason == "likely@forget was not measured"
-    assert line("B2", bare).reason == "not attempted"
+    assert line("B2", bare).reason == WANTED["B2"]
     assert {line(name, bare).outcome for name in ("U2", "B5", "B2", "P1", "N4", "U1")} == {"NOT TESTED"}

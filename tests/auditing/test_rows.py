@@ -3,7 +3,7 @@
 from typing import cast
 
 import pytest
-from tests.auditing.test_checklist import CONTROL, NOISE, TARGET, scores
+from tests.auditing.test_checklist import CONTROL, NOISE, SHOWN, TARGET, scores
 
 from lethe.findings import Verdict
 from lethe.runs.results import Role, Row
@@ -18,8 +18,8 @@ def verdict(required: str | None = None, **card: str) -> Verdict:
     controls = [row(f"control-seed{seed}", "control", CONTROL, shift) for seed, shift in enumerate(NOISE)]
     own = row("own-seed0", "method", CONTROL, card={"level": "parameter", **card})
     rows = [row("target", "target", TARGET), *controls, own]
-    given = () if required is None else (required,)
-    found = judged(rows, "known@forget", "utility@all", *given)[-1].verdict
+    asked = {} if required is None else {"required": required}
+    found = judged(rows, "known@forget", "utility@all", **asked, given=SHOWN)[-1].verdict
     assert found is not None
     return found
 

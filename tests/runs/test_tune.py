@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from lethe.api import tune
-from lethe.auditing.checklist import LEFT
+from lethe.auditing.lines import LEFT
 from lethe.errors import InputError
 from lethe.registry import Option, bind, find
 from lethe.runs.config import read_config

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal, get_args
 
+from lethe.auditing.case import make, untested
 from lethe.data.schema import nearest
 from lethe.errors import InputError
 from lethe.findings import Check, Outcome
@@ -16,10 +17,13 @@ Threat = Literal["api", "logits", "weights", "insider"]
 
 # Lines of the checklist that each attacker could try, beyond those of the attacker before. R8 asks mixtures of experts.
 REACH: dict[Threat, tuple[str, tuple[str, ...]]] = {
-    "api": ("asks and reads answers", ("B1", "B2", "B3", "B4", "R1", "R2")),
-    "logits": ("reads the probabilities of answers as well", ("B5", "P1")),
+    "api": ("asks and reads answers", ("B1", "B2", "B3", "B4", "P3", "R1", "R2")),
+    "logits": ("reads the probabilities of answers as well", ("B5", "P1", "P2")),
     "weights": ("holds the weights", ("R4", "R5", "R7", "R8", "R9")),
-    "insider": ("holds the weights, the original's, and some of the forgotten records", ("R3", "R6", "N1", "N3")),
+    "insider": (
+        "holds the weights, the original's, and some of the forgotten records",
+        ("R3", "R6", "N1", "N2", "N3", "N5"),
+    ),
 }
 STRONGEST: Threat = "insider"
 
@@ -65,10 +69,10 @@ class Intake:
         )
         sure = self.intent if self.intent != "unsure" else ""
         return (
-            _stated("I1", "The scope is stated", self.scope, "not stated; read as entity"),
-            _stated("I2", "The intent is stated", sure, "not stated; read as removal"),
-            _stated("I3", "The threat model is stated", threat, f"not stated; read as {STRONGEST}"),
-            _stated("I4", "Legal basis and deadline are stated", "" if lacking else legal, f"no {lacking} stated"),
+            _stated("I1", self.scope),
+            _stated("I2", sure),
+            _stated("I3", threat),
+            _stated("I4", "" if lacking else legal, f"no {lacking} stated"),
         )
 
     def reach(self) -> tuple[str, ...]:
@@ -90,5 +94,5 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _stated(line: str, title: str, told: str, otherwise: str) -> Check:
-    return Check(line, title, "E0", "PASS" if told else "NOT TESTED", reason=told or otherwise)
+def _stated(line: str, told: str, otherwise: str = "") -> Check:
+    return make(line, "PASS", reason=told) if told else untested(line, otherwise)

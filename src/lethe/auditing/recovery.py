@@ -10,13 +10,15 @@ The traces of control and original are the same for every method: make them once
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
 
+from lethe.budget import unfit
 from lethe.errors import InputError
 from lethe.evidence import Evidence, Probes, Spec, observe
 from lethe.findings import EvidenceClass, Point, Recovery, Tampered
@@ -24,6 +26,7 @@ from lethe.models.base import Model
 from lethe.registry import Card, bind, find, parse_call
 from lethe.request import Record, Request
 from lethe.score import Score
+from lethe.scoring.hypotheses import paired_p
 from lethe.scoring.intervals import bootstrap, percentile, resample
 from lethe.scoring.recovery import MIN_SPAN
 
@@ -45,6 +48,7 @@ class Trace:
     before: tuple[float, ...]
     strengths: tuple[float, ...]
     after: tuple[tuple[float, ...], ...]
+    reused: int = 0  # of the records before the attack, those whose knowledge was known and not measured again
 
 
 def knowledge(
@@ -69,7 +73,15 @@ def knowledge(
     return measure
 
 
-def attacked(call: str, model: Model, request: Request, measure: Measure, *, original: Model | None = None) -> Trace:
+def attacked(
+    call: str,
+    model: Model,
+    request: Request,
+    measure: Measure,
+    *,
+    original: Model | None = None,
+    known: Mapping[str, float] = MappingProxyType({}),
+) -> Trace:
     """Run one attack on one model and measure the forget records outside the attack's data.
 
     Args:
@@ -78,6 +90,7 @@ def attacked(call: str, model: Model, request: Request, measure: Measure, *, ori
         request: Its forget set is divided by the attack.
         measure: What counts as knowledge.
         original: The model before unlearning, for attacks that take it.
+        known: What the measure gives for the untouched model, by record id, where that is known already.
 
     Raises:
         InputError: If the attack does not exist, does not fit the model, or lacks what it needs.
@@ -96,7 +109,7 @@ def attacked(call: str, model: Model, request: Request, measure: Measure, *, ori
         probed = tuple(str(record["id"]) for record in tampered.forget)
         if not ids:
             ids = probed
-            before = measure(model, [by_id[record["id"]] for record in tampered.forget]).items
+            before = _before(measure, model, [by_id[record["id"]] for record in tampered.forget], known)
         if probed != ids:
             raise InputError(f"The attack {name} probes other records at strength {tampered.strength:g} than before.")
         score = measure(tampered.model, tampered.forget)
@@ -106,38 +119,45 @@ def attacked(call: str, model: Model, request: Request, measure: Measure, *, ori
     if not strengths:
         raise InputError(f"The attack {name} yielded no model to look at.")
     shown = {key: option.default for key, option in card.options().items()} | options
-    return Trace(name, shown, measured, ids, before, tuple(strengths), tuple(after))
+    reused = len(ids) if known.keys() >= set(ids) else 0
+    return Trace(name, shown, measured, ids, before, tuple(strengths), tuple(after), reused)
 
 
-def recovery(unlearned: Trace, control: Trace | None, original: Trace, *, seed: int = 0) -> Recovery:
-    """What an attack brought back beyond what it teaches a model that never knew (SoK, arXiv 2506.09227, item R3).
+def _before(measure: Measure, model: Model, records: Sequence[Record], known: Mapping[str, float]) -> tuple[float, ...]:
+    """Knowledge before the attack; what the metrics of the same model have shown is not observed again."""
+    if all(record["id"] in known for record in records):
+        return tuple(known[record["id"]] for record in records)
+    return measure(model, records).items
 
-    The interval resamples items, the same ones in all three models, and takes the largest strength in every draw. It
-    does not hold the spread over training seeds.
+
+def recovery(unlearned: Trace, control: Trace | Sequence[Trace] | None, original: Trace, *, seed: int = 0) -> Recovery:
+    """What an attack brought back beyond what it teaches models that never knew (SoK, arXiv 2506.09227, item R3).
+
+    Several controls count by their mean. The interval resamples items, the same ones in all models, and controls, and
+    takes the largest strength in every draw. `p` is that of Student's t over the items at the strongest strength, times
+    the number of strengths; `spread` is what one control's gain differs from another's.
 
     Raises:
         InputError: If the traces are not of one attack on the same records.
     """
-    for other in (control, original):
-        if other is not None and _identity(other) != _identity(unlearned):
+    controls = [] if control is None else [control] if isinstance(control, Trace) else list(control)
+    for other in (*controls, original):
+        if _identity(other) != _identity(unlearned):
             raise InputError(
                 f"The recovery under {unlearned.attack} compares different runs: the models must be attacked with the "
                 "same options, on the same records, by the same measure."
             )
     card = find("attack", unlearned.attack)
     before, known = np.array(unlearned.before), np.array(original.before)
-    rise = np.array(unlearned.after) - before  # (strengths, N)
-    adjusted = low = high = None
-    if control is not None:
-        rise = rise - (np.array(control.after) - np.array(control.before))
-        if known.mean() - before.mean() >= MIN_SPAN:
-            adjusted = float(_share(rise.mean(1), known.mean() - before.mean()).max())
-
-            def statistic(counts: np.ndarray) -> np.ndarray:
-                share = counts / len(before)
-                return _share(share @ rise.T, (share @ (known - before))[:, None]).max(axis=1)
-
-            low, high = percentile(resample([len(before)], statistic, seed=seed))
+    own, gains = _rise(unlearned), np.array([_rise(one) for one in controls])  # (S, N), (C, S, N)
+    span = float(known.mean() - before.mean())
+    rise = own - gains.mean(axis=0) if controls else own
+    adjusted = low = high = spread = None
+    if controls and span >= MIN_SPAN:
+        adjusted = float(_share(rise.mean(axis=1), span).max())
+        low, high = percentile(resample([len(before), len(controls)], _drawn(own, gains, known - before), seed=seed))
+        if len(controls) > 1:
+            spread = float(gains[:, int(rise.mean(axis=1).argmax())].mean(axis=1).std(ddof=1)) / span
     return Recovery(
         attack=unlearned.attack,
         options=unlearned.options,
@@ -147,13 +167,33 @@ def recovery(unlearned: Trace, control: Trace | None, original: Trace, *, seed: 
         unit=card.unit,
         before=float(before.mean()),
         original=float(known.mean()),
-        control_before=None if control is None else float(np.mean(control.before)),
-        points=tuple(_point(row, unlearned, control, original, seed) for row in range(len(unlearned.strengths))),
+        control_before=float(np.mean([one.before for one in controls])) if controls else None,
+        points=tuple(_point(row, unlearned, controls, original, seed) for row in range(len(unlearned.strengths))),
         adjusted=adjusted,
         low=low,
         high=high,
         n=len(before),
+        p=min(1.0, len(rise) * min(paired_p(one) for one in rise)),
+        controls=len(controls),
+        spread=spread,
+        reused=sum(one.reused for one in (unlearned, *controls, original)),
     )
+
+
+def _rise(trace: Trace) -> np.ndarray:
+    """(strengths, N): what each record gained."""
+    return np.array(trace.after) - np.array(trace.before)
+
+
+def _drawn(own: np.ndarray, gains: np.ndarray, spans: np.ndarray) -> Callable[..., np.ndarray]:
+    """The adjusted recovery of every draw of items and of controls."""
+
+    def statistic(items: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        share, weight = items / len(spans), controls / len(gains)
+        gained = np.einsum("bn,csn,bc->bs", share, gains, weight, optimize=True)
+        return _share(share @ own.T - gained, (share @ spans)[:, None]).max(axis=1)
+
+    return statistic
 
 
 def _share(rise: np.ndarray, span: np.ndarray | float) -> np.ndarray:
@@ -161,7 +201,7 @@ def _share(rise: np.ndarray, span: np.ndarray | float) -> np.ndarray:
     return np.clip(rise / np.maximum(span, MIN_SPAN), -1, 1.5)
 
 
-def _point(row: int, unlearned: Trace, control: Trace | None, original: Trace, seed: int) -> Point:
+def _point(row: int, unlearned: Trace, controls: Sequence[Trace], original: Trace, seed: int) -> Point:
     values = unlearned.after[row]
     low, high = bootstrap(values, seed=seed)
     return Point(
@@ -169,7 +209,7 @@ def _point(row: int, unlearned: Trace, control: Trace | None, original: Trace, s
         value=float(np.mean(values)),
         low=low,
         high=high,
-        control=None if control is None else float(np.mean(control.after[row])),
+        control=float(np.mean([one.after[row] for one in controls])) if controls else None,
         original=float(np.mean(original.after[row])),
     )
 
@@ -179,14 +219,8 @@ def _identity(trace: Trace) -> tuple[Any, ...]:
 
 
 def _admit(card: Card, model: Model, request: Request) -> None:
-    if card.families and model.family not in card.families:
-        raise InputError(
-            f"The attack {card.name} is for {', '.join(card.families)} models, this is a {model.family} model."
-        )
-    model.require(card.needs, f"The attack {card.name}")
-    for part in sorted(card.requires):
-        if not getattr(request, part):
-            raise InputError(f"The attack {card.name} needs {part} records; the {part} set is empty.")
+    if reason := unfit(card, model.family, model.abilities, request):
+        raise InputError(f"The attack {card.name} {reason}.")
 
 
 def takes_original(card: Card) -> bool:

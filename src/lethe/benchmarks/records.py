@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from lethe.budget import affordable, checked
 from lethe.data.load import load_records
 from lethe.errors import InputError
-from lethe.models import family_of
+from lethe.evidence import Spec
+from lethe.models import family_of, wrapper
 from lethe.registry import benchmark
 from lethe.request import Record, Request
 from lethe.task import Task, sides_on_disk, with_membership
 
 ROWS = 300  # most records per probe set
+SAMPLES = {"standard": 16, "thorough": 128}  # answers drawn for each question
 MEASURE = {"language": "probability", "classifier": "accuracy", "recommender": "recall"}
 
 
@@ -31,6 +33,7 @@ def records(
     membership: tuple[str, ...] = (),
     neighbours: int = 10,
     masked: str = "",
+    budget: str = "quick",
     allow_overlap: bool = False,
     trust_remote_code: bool = False,
 ) -> Task:
@@ -49,6 +52,8 @@ def records(
         membership: Further membership attacks on texts, or all: see `lethe.task.FURTHER`.
         neighbours: Reworded texts of each record for the neighbourhood attack.
         masked: Masked language model that rewords them; without one, words of the records are exchanged.
+        budget: What is looked at and attacked: quick, standard (16 sampled answers per question, hidden states) or
+            thorough (128, and gradients).
         allow_overlap: Accept records that stand in forget and another set.
         trust_remote_code: Run code that comes with a model.
 
@@ -56,6 +61,7 @@ def records(
         InputError: If records or models cannot be loaded or do not fit each other.
     """
     kind = family or family_of(model)
+    checked(budget)
     sets = {name: load_records(source, family=kind) if source else [] for name, source in
             {"forget": forget, "retain": retain, "holdout": holdout}.items()}  # fmt: skip
     if not sets["retain"]:
@@ -78,7 +84,9 @@ def records(
         utility=f"{MEASURE[kind]}:set=retain",
         target=sides[0],
         control=sides[1],
-        attacks=attacks_for(kind, request.forget),
+        attacks=affordable(budget, kind, wrapper(kind).abilities, request)[0],
+        beside=beside_at(budget, kind, probes),
+        spec=spec_at(budget, kind, probes, seed),
         note=f"At most {ROWS} records per set; records and models are yours.",
     )
     return with_membership(task, membership, neighbours=neighbours, masked=masked, seed=seed)
@@ -106,10 +114,27 @@ def metrics_for(family: str, probes: dict[str, list[Record]]) -> tuple[str, ...]
     return tuple(calls)
 
 
-def attacks_for(family: str, forget: Sequence[Record]) -> tuple[str, ...]:
-    """Every attack that the family and the records allow."""
-    calls = ["relearn"] if len(forget) > 1 else []
-    calls += ["quantize:bits=8", "quantize:bits=4", "merge"]
-    if family == "language" and all("paraphrased_question" in record for record in forget):
-        calls += ["paraphrase"]
-    return tuple(calls)
+def spec_at(budget: str, family: str, probes: dict[str, list[Record]], seed: int) -> Spec:
+    """What is observed for a budget."""
+    if budget == "quick" or family == "recommender":
+        return Spec()
+    asked = family == "language" and all("question" in record for record in probes["forget"])
+    number = SAMPLES[budget]
+    return Spec(
+        interior=tuple(name for name in ("forget", "retain") if name in probes),
+        samples=(("forget", number),) if asked else (),
+        gradients=tuple(name for name in ("forget", "holdout") if name in probes) if budget == "thorough" else (),
+        seed=seed,
+    )
+
+
+def beside_at(budget: str, family: str, probes: dict[str, list[Record]]) -> tuple[str, ...]:
+    """Metrics that the checklist reads and that not all records allow."""
+    calls = ["calibration_error"]
+    calls += ["membership_difference"] if "holdout" in probes else []
+    if budget == "quick" or family == "recommender":
+        return tuple(calls)
+    calls += ["linear_probe", "cka"]
+    if family == "language":
+        calls += ["lens", *(f"leak:variant=k{k}" for k in (1, 16, 128) if k <= SAMPLES[budget])]
+    return (*calls, "gradient_mass") if budget == "thorough" else tuple(calls)

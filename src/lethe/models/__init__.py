@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from lethe.errors import InputError, cause
 from lethe.models.base import Model
@@ -30,15 +31,24 @@ def load(
     chosen = family or family_of(source)
     if chosen not in FAMILIES:
         raise InputError(f"Unknown family {chosen!r}{did_you_mean(chosen, FAMILIES)}; one of {', '.join(FAMILIES)}.")
-    if chosen == "language":
-        from lethe.models.language import LanguageModel as Wrapper
-    elif chosen == "classifier":
-        from lethe.models.classifier import Classifier as Wrapper
-    else:
-        from lethe.models.recommender import Recommender as Wrapper
-    model = Wrapper.load(source, trust_remote_code=trust_remote_code)
+    model = wrapper(chosen).load(source, trust_remote_code=trust_remote_code)
     model.module.to(_device() if device == "auto" else device)
     return model
+
+
+def wrapper(family: str) -> type[Any]:
+    """The class around the models of a family."""
+    if family == "language":
+        from lethe.models.language import LanguageModel
+
+        return LanguageModel
+    if family == "classifier":
+        from lethe.models.classifier import Classifier
+
+        return Classifier
+    from lethe.models.recommender import Recommender
+
+    return Recommender
 
 
 def _device() -> str:

@@ -86,7 +86,8 @@ def _request(task: Task, intake: Intake) -> dict[str, Any]:
     hashed = {name: {"records": len(records), "sha256": digest(list(records))} for name, records in sets.items()}
     put = {name: getattr(intake, name) for name in ("threat", "basis", "deadline")}
     stated = [asdict(check) for check in intake.checks()]
-    return {**{key: value for key, value in told.items() if key not in sets}, **put, "intake": stated, "sets": hashed}
+    told = {key: value for key, value in told.items() if key not in (*sets, "forget_sha256")}  # it stands in sets
+    return {**told, **put, "intake": stated, "sets": hashed}
 
 
 def _subject(row: Row) -> dict[str, Any]:
@@ -148,11 +149,13 @@ def _verdict(verdict: Verdict, row: Row, task: Task, controls: int) -> dict[str,
         "failed": by_outcome["FAIL"],
         "not_tested": by_outcome["NOT TESTED"],
         "budget": {
-            "attacks": len(row.recoveries),
+            "name": verdict.budget,
+            "attacks": verdict.tried,
             "attacked_models": sum(len(one.points) for one in row.recoveries),
             "controls": controls,
             "probed_records": sum(len(records) for records in task.probes.values()),
         },
+        "left_out": [asdict(one) for one in verdict.left_out],
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lethe.auditing.verdict import conclude
 from lethe.errors import InputError
-from lethe.findings import Check
+from lethe.findings import Check, LeftOut
 from lethe.report.canonical import canonical, parse
 from lethe.report.keys import fingerprint, read_public
 from lethe.report.record import SCHEMA
@@ -181,7 +181,10 @@ def _inconsistent(record: Mapping[str, Any]) -> list[str]:
             return []
         told = record["verdict"]
         checks = [Check(**check) for check in record["checklist"]]
-        again = conclude(told["claimed"], checks, told["required"])
+        spent = {"budget": told["budget"]["name"], "tried": told["budget"]["attacks"]}
+        again = conclude(
+            told["claimed"], checks, told["required"], **spent, left_out=[LeftOut(**one) for one in told["left_out"]]
+        )
         same = (again.reached, again.highest_class, again.sentence)
         fine = same == (told["reached"], told["highest_class"], told["sentence"])
     except (KeyError, TypeError) as error:

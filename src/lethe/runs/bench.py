@@ -14,9 +14,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lethe.auditing.intake import Intake
 from lethe.data.content import digest
 from lethe.errors import InputError
 from lethe.evidence import SAID
+from lethe.findings import Check, LeftOut
 from lethe.measure import measurable
 from lethe.registry import bind, find, parse_call, settle
 from lethe.runs.cells import Cell, Made, Plan, base_row, forget_caches, looks, method_row, prepare, trace_attack
@@ -30,7 +32,13 @@ from lethe.task import Task
 
 
 def make_plan(
-    name: str, options: Mapping[str, Any], folder: Path, controls: int, attacks: bool, calls: tuple[str, ...] = ()
+    name: str,
+    options: Mapping[str, Any],
+    folder: Path,
+    controls: int,
+    attacks: bool,
+    calls: tuple[str, ...] = (),
+    attacked: int = 1,
 ) -> Plan:
     """Check a benchmark's options and count its controls, before any compute."""
     if controls < 0:
@@ -44,12 +52,29 @@ def make_plan(
     if paths := bound.get("control"):
         controls = len(paths)
     forget_caches()
-    plan = Plan(name, tuple(sorted(bound.items())), str(folder), controls, attacks, calls)
+    plan = Plan(name, tuple(sorted(bound.items())), str(folder), controls, attacks, calls, attacked)
     return plan if plan.task().control is not None else replace(plan, controls=0)
 
 
-def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkResult, dict[str, Cost]]:
-    """All jobs of one benchmark, in three waves; each is spread over the processes."""
+def run_plan(
+    plan: Plan,
+    cells: Sequence[Cell],
+    pool: Pool,
+    *,
+    given: Sequence[Check] = (),
+    budget: str = "",
+    left_out: Sequence[LeftOut] = (),
+) -> tuple[BenchmarkResult, dict[str, Cost]]:
+    """All jobs of one benchmark, in three waves; each is spread over the processes.
+
+    Args:
+        plan: What to run.
+        cells: The methods, each under each seed.
+        pool: The processes.
+        given: Checks made elsewhere, such as those of the intake; by default what the request states.
+        budget: What is paid for attacks; "" where the benchmark or the user named them.
+        left_out: Attacks that are not among the plan's, and why.
+    """
     task = plan.task()
     sides = [("target", 0), *(("control", number) for number in range(1, plan.controls + 1))]
     _check_rows(cells)
@@ -58,7 +83,7 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
     probes = {name: list(records) for name, records in task.probes.items()}
     plan = replace(plan, stamp=digest([code(), weights, probes, asdict(task.spec)]))
     if plan.attacks:
-        attacked = sides[:2]
+        attacked = sides[: 1 + plan.attacked]
         pool.map(
             trace_attack, [(plan, role, number, call) for role, number in attacked for call in plan.attack_calls()]
         )
@@ -67,6 +92,7 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
     floors = [Cell(call, 0, "floor") for call in task.floors]
     made += pool.map(method_row, [(plan, _at_equal_utility(cell, made)) for cell in floors])
     rows = referenced([one.row for one in [*base, *made]])
+    given = given or Intake(task.request.intent, task.request.scope).checks()
     utility, known = (score_name(task, call, rows[0]) for call in (task.utility, task.knowledge))
     result = BenchmarkResult(
         name=task.name,
@@ -80,9 +106,11 @@ def run_plan(plan: Plan, cells: Sequence[Cell], pool: Pool) -> tuple[BenchmarkRe
         distance="distance.kl@forget",
         columns=tuple(score.name for score in rows[0].scores),  # the target's: no row has more
         items=tuple(_item(task, record) for record in task.probes["forget"]),
-        rows=tuple(judged(rows, known, utility, task.request.intent)),
+        rows=tuple(judged(rows, known, utility, task.request.intent, given, budget=budget, left_out=left_out)),
         blind=blind_split(task),
-        passes=pool.map(looks, [(plan,)])[0],
+        passes=pool.map(looks, [(plan,)])[0] | {"reused": sum(one.reused for row in rows for one in row.recoveries)},
+        budget=budget,
+        left_out=tuple(left_out),
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
 

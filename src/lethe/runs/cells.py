@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lethe.auditing.recovery import Measure, Trace, attacked, knowledge, recovery
+from lethe.auditing.recovery import Measure, Trace, attacked, knowledge, recovery, takes_original
 from lethe.data.atomic import write_json
 from lethe.data.content import digest
 from lethe.errors import InputError
 from lethe.evidence import Evidence, observe
-from lethe.measure import compute, measure
+from lethe.findings import LeftOut, Recovery
+from lethe.measure import compute, measurable, measure
 from lethe.models import load
 from lethe.models.base import Model
-from lethe.registry import find
+from lethe.registry import find, parse_call
 from lethe.runs.results import Cost, Role, Row, load_row
-from lethe.runs.unlearn import carry_out, changed_weights, options_in_force
+from lethe.runs.unlearn import carry_out, changed_weights, describe_request, options_in_force
 from lethe.score import Score
 from lethe.scoring.muse import check_sequence
 from lethe.task import Task
@@ -38,6 +40,7 @@ class Plan:
     controls: int
     attacks: bool
     calls: tuple[str, ...] = ()  # attacks instead of the benchmark's own
+    attacked: int = 1  # most controls that are attacked
     stamp: str = ""  # hash of what rows are read against: weights of target and controls, probes, what is observed
 
     def attack_calls(self) -> tuple[str, ...]:
@@ -67,7 +70,12 @@ class Plan:
 
     def scores(self, evidence: Evidence) -> tuple[Score, ...]:
         """The task's metrics, read against the controls and, where they say what has changed, the target."""
-        return measure(self.task().metrics, evidence, self.apart(evidence), _original_evidence(self))
+        task, against = self.task(), (self.apart(evidence), _original_evidence(self))
+        found = measure(task.metrics, evidence, *against)
+        for call in measurable(task.beside, bool(against[0])):
+            with suppress(InputError):  # a probe that these records cannot train, say
+                found += (compute(call, evidence, *against),)
+        return found
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def _task(name: str, options: tuple[tuple[str, Any], ...]) -> Task:
     return find("benchmark", name).function(**dict(options))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=3)  # a model under attack needs the room
 def _side(plan: Plan, role: str, number: int) -> Model:
     task = plan.task()
     make = task.target if role == "target" else task.control
@@ -138,8 +146,9 @@ def looks(plan: Plan) -> dict[str, int]:
 
 
 def trace_attack(plan: Plan, role: str, number: int, call: str) -> None:
-    """Attack a side once; every method's recovery is read against this."""
-    _trace(plan, f"{role}-{number}", plan.side(role, number), call)
+    """Attack a side once; every method's recovery is read against this. What fails is told where it is missed."""
+    with suppress(Exception):
+        _trace(plan, _standing(plan, role, number), call)
 
 
 def base_row(plan: Plan, role: str, number: int) -> Made:
@@ -182,12 +191,13 @@ def told(error: Exception) -> str:
 def _method_row(plan: Plan, cell: Cell) -> Made:
     path, task = Path(plan.folder) / "rows" / f"{cell.id}.json", plan.task()
     requests = [request.fingerprint() for request in (*task.earlier, task.request)]
-    of_task = [requests, list(task.metrics), list(plan.attack_calls())]
+    of_task = [requests, [*task.metrics, *task.beside], list(plan.attack_calls()), plan.attacked]
     key = digest([asdict(cell), plan.options, plan.controls, plan.stamp, of_task])
     if (made := _stored(path, key)) is not None:
         return made
     model, manifest = _given(plan, cell) if cell.given else _unlearned(plan, cell, key)
     evidence = plan.evidence(model)
+    found = [_recover(plan, _Subject(cell.id, evidence, lambda: model), call) for call in plan.attack_calls()]
     row = Row(
         id=cell.id,
         role=cell.role,
@@ -197,11 +207,12 @@ def _method_row(plan: Plan, cell: Cell) -> Made:
         model=evidence.model,
         changed=changed_weights(plan.side("target", 0), model)[0],
         scores=plan.scores(evidence),
-        recoveries=tuple(_recover(plan, cell, model, call) for call in plan.attack_calls()),
+        recoveries=tuple(one for one in found if isinstance(one, Recovery)),
+        left_out=tuple(one for one in found if isinstance(one, LeftOut)),
         answers=answers(evidence),
         evidence=evidence.key,
         trained=manifest.get("trained_parameters"),
-        card={**_card(cell.method, manifest["options"]), **_marks(model, manifest)},
+        card={**_card(cell.method, manifest["options"]), **_marks(plan, cell, model, manifest)},
     )
     cost = Cost(manifest["seconds"], manifest["peak_memory_mib"])
     content = {"key": key, "row": asdict(row), "cost": asdict(cost), "retain_loss": _retain_loss(evidence)}
@@ -262,8 +273,24 @@ def _card(method: str, options: Mapping[str, Any]) -> dict[str, str]:
     return {**told, "departs": departure} if (departure := card.departure(options)) else told
 
 
-def _marks(model: Model, manifest: Mapping[str, Any]) -> dict[str, str]:
-    return {"guard": "no" if model.guard is None else "yes", "preset": str(manifest.get("preset", ""))}
+def _marks(plan: Plan, cell: Cell, model: Model, manifest: Mapping[str, Any]) -> dict[str, str]:
+    found = {"guard": "no" if model.guard is None else "yes", "preset": str(manifest.get("preset", ""))}
+    if told := artefact(plan, model, manifest):
+        found["artefact"] = told
+    return found if cell.given else {**found, "made": "here"}
+
+
+def artefact(plan: Plan, model: Model, manifest: Mapping[str, Any]) -> str:
+    """What a manifest vouches for, once it was compared with the models and records at hand; "" if it does not fit."""
+    own = {
+        "weights_after": model.fingerprint(),
+        "weights_before": _original_evidence(plan).model,
+        "forget_sha256": describe_request(plan.task().request)["forget_sha256"],
+    }
+    vouched = {**manifest, **manifest.get("request", {})}
+    if any(vouched.get(name) != value for name, value in own.items()):
+        return ""
+    return "lethe.json holds the hashes of weights before and after and of the forget records, and the settings"
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -271,25 +298,54 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _recover(plan: Plan, cell: Cell, model: Model, call: str) -> Any:
-    own = _trace(plan, cell.id, model, call)
-    original = _trace(plan, "target-0", plan.side("target", 0), call)
-    others = [n for n, one in enumerate(plan.control_evidence(), 1) if one.model != model.fingerprint()]
-    control = _trace(plan, f"control-{others[0]}", plan.side("control", others[0]), call) if others else None
-    return recovery(own, control, original, seed=plan.task().request.seed)
+def _recover(plan: Plan, own: _Subject, call: str) -> Recovery | LeftOut:
+    """One attack on a model, its original and controls; one that breaks on any of them keeps no other from its say."""
+    others = [n for n, one in enumerate(plan.control_evidence(), 1) if one.model != own.evidence.model]
+    controls = [_standing(plan, "control", number) for number in others[: plan.attacked]]
+    try:
+        trace, known = _trace(plan, own, call), _trace(plan, _standing(plan, "target", 0), call)
+        return recovery(trace, [_trace(plan, one, call) for one in controls], known, seed=plan.task().request.seed)
+    except Exception as error:  # whatever an attack, perhaps another's, does: its line can no longer pass
+        return LeftOut(call, find("attack", parse_call(call)[0]).check, told(error), not isinstance(error, InputError))
 
 
-def _trace(plan: Plan, who: str, model: Model, call: str) -> Trace:
+class _Subject(NamedTuple):
+    """A model to attack: its name on disk, what was observed of it, and how to come by it where it must be attacked."""
+
+    name: str
+    evidence: Evidence
+    load: Callable[[], Model]
+
+
+def _standing(plan: Plan, role: str, number: int) -> _Subject:
+    seen = plan.control_evidence()[number - 1] if role == "control" else _original_evidence(plan)
+    return _Subject(f"{role}-{number}", seen, lambda: plan.side(role, number))
+
+
+def _trace(plan: Plan, who: _Subject, call: str) -> Trace:
     task = plan.task()
-    key = digest([call, model.fingerprint(), task.request.fingerprint(), task.knowledge, plan.stamp])[:12]
-    path = Path(plan.folder) / "traces" / f"{who}-{call.split(':')[0]}-{key}.json"
+    key = digest([call, who.evidence.model, task.request.fingerprint(), task.knowledge, plan.stamp])[:12]
+    path = Path(plan.folder) / "traces" / f"{who.name}-{call.split(':')[0]}-{key}.json"
     try:
         return _load_trace(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not made yet, or damaged
-    trace = attacked(call, model, task.request, knowledge_of(task), original=plan.side("target", 0))
+    original = plan.side("target", 0) if takes_original(find("attack", parse_call(call)[0])) else None
+    known = known_of(task, who.evidence)
+    trace = attacked(call, who.load(), task.request, knowledge_of(task), original=original, known=known)
     write_json(path, asdict(trace))
     return _load_trace(json.loads(path.read_text(encoding="utf-8")))  # the same types, made or stored
+
+
+def known_of(task: Task, evidence: Evidence) -> dict[str, float]:
+    """The task's forget measure of each record as the metrics have seen it; of records that are probed as they are."""
+    probed = {str(record["id"]): record for record in task.probes["forget"]}
+    items = compute(task.knowledge, evidence).items
+    if len(items) != len(task.probes["forget"]):  # of groups of records
+        return {}
+    values = dict(zip(probed, items, strict=True))
+    plain = {name: {k: v for k, v in record.items() if k != "derived"} for name, record in probed.items()}
+    return {r["id"]: values[r["id"]] for r in task.request.forget if digest(plain.get(r["id"])) == digest(r)}
 
 
 def _load_trace(data: Mapping[str, Any]) -> Trace:

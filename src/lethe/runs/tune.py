@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lethe.auditing.checklist import LEFT
+from lethe.auditing.lines import LEFT
 from lethe.data.atomic import write_json, write_text
 from lethe.data.content import digest
 from lethe.data.order import mix

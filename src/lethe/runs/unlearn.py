@@ -12,6 +12,7 @@ from typing import Any
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.data.atomic import write_json
+from lethe.data.content import digest
 from lethe.data.load import load_records
 from lethe.errors import InputError, cause
 from lethe.models.base import Model
@@ -63,7 +64,7 @@ def describe_request(request: Request) -> dict[str, Any]:
     """The request as it stands in manifests and results."""
     counts = {name: len(getattr(request, name)) for name in ("forget", "retain", "holdout")}
     told = {name: getattr(request, name) for name in ("intent", "scope", "seed", "reason")}
-    return {"fingerprint": request.fingerprint(), **told, **counts}
+    return {"fingerprint": request.fingerprint(), "forget_sha256": digest(list(request.forget)), **told, **counts}
 
 
 def apply_method(name: str, model: Model, request: Request, options: Mapping[str, Any], folder: Path | None) -> Model:
