@@ -18,7 +18,7 @@ from lethe.registry import BUDGETS, KINDS, Card, attack, bind, convert, find, he
 from lethe.request import SETS
 from lethe.runs.catalogue import describe
 
-ABILITIES = {"loss", "nll", "logits", "hidden", "generate", "features", "scores"}
+ABILITIES = {"loss", "nll", "logits", "hidden", "generate", "features", "scores", "experts"}
 EVERYTHING = [card for kind in KINDS for card in cards(kind)]
 
 

@@ -48,8 +48,6 @@ def embedding(
     bounds = increasing(radii, "embedding", "radii")
     seed = request.seed if seed is None else seed
     held, others = held_and_others(request.forget, share, seed, "embedding")
-    path = universal(
-        model, model.encode(held), "embeddings", bounds, steps=steps, batch_size=batch_size, seed=seed
-    )
+    path = universal(model, model.encode(held), "embeddings", bounds, steps=steps, batch_size=batch_size, seed=seed)
     for radius, (vector, _) in zip(bounds, path, strict=True):
         yield Tampered(steered(model, {"embeddings": Added(vector)}), radius, others)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Literal
 
-import torch
-
 from lethe.data.held import held_and_others
 from lethe.descent.activations import chosen_blocks, increasing, most_telling, prompt_states
+from lethe.errors import InputError
 from lethe.findings import Tampered
 from lethe.models.language import LanguageModel
 from lethe.models.steered import Added, steered
@@ -51,13 +50,15 @@ def steer(
 
     Raises:
         InputError: If a coefficient is out of range, there is no such block, the share leaves no record on one of the
-            two sides, or the two models are not of one architecture.
+            two sides, or the two models differ in their number of blocks.
     """
     sizes = increasing(coefficients, "steer", "coefficients")
     blocks = chosen_blocks(model, layers, "steer")
     held, others = held_and_others(request.forget, share, request.seed if seed is None else seed, "steer")
-    here = prompt_states(model, held, blocks)
-    there = prompt_states(original, held, blocks) if variant == "original" else prompt_states(model, request.retain, blocks)
+    if len(original.blocks()) != len(model.blocks()):
+        raise InputError("steer: the model and the original differ in their number of blocks; give two of one kind.")
+    known = (original, held) if variant == "original" else (model, request.retain)
+    here, there = prompt_states(model, held, blocks), prompt_states(*known, blocks)
     vectors = {block: there[block].mean(0) - here[block].mean(0) for block in blocks}
     examples = model.encode(held)
     for size in sizes:

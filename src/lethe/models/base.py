@@ -66,7 +66,7 @@ class Model(ABC):
     """A thin wrapper around the ecosystem's own module. Subclasses: one per family."""
 
     family: ClassVar[str]
-    abilities: ClassVar[frozenset[str]]  # of loss, nll (the loss is an exact likelihood), logits, hidden, generate, ...
+    abilities: frozenset[str]  # of loss, nll (the loss is an exact likelihood), logits, hidden, generate, experts, ...
     loss_kind: ClassVar[str] = "nats"  # "nats" (exact), "bound" or "ranking"
     record_fields: ClassVar[tuple[str, ...]]
 
@@ -149,14 +149,15 @@ class Model(ABC):
 
     @contextmanager
     def evaluating(self) -> Iterator[Self]:
-        """Eval mode without gradients; the former mode is restored."""
-        training = self.module.training
+        """Eval mode without gradients; the former mode of every layer is restored."""
+        before = [(layer, layer.training) for layer in self.module.modules()]
         self.module.eval()
         try:
             with torch.no_grad():
                 yield self
         finally:
-            self.module.train(training)
+            for layer, training in before:
+                layer.training = training
 
     def require(self, needs: frozenset[str], who: str) -> None:
         """Refuse, before any compute, what this family cannot do.

@@ -22,7 +22,7 @@ class Classifier(Model):
     """
 
     family: ClassVar[str] = "classifier"
-    abilities: ClassVar[frozenset[str]] = frozenset({"loss", "nll", "logits", "features"})
+    abilities: frozenset[str] = frozenset({"loss", "nll", "logits", "features"})
     record_fields: ClassVar[tuple[str, ...]] = ("image", "label")
 
     @classmethod

@@ -18,6 +18,7 @@ from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError
 from lethe.models import guard
 from lethe.models.base import IGNORED, Batch, Example, Model, check_complete, check_weights
+from lethe.models.mixture import layers_of
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -37,11 +38,13 @@ class LanguageModel(Model):
     """
 
     family: ClassVar[str] = "language"
-    abilities: ClassVar[frozenset[str]] = frozenset({"loss", "nll", "logits", "hidden", "generate"})
+    abilities: frozenset[str] = frozenset({"loss", "nll", "logits", "hidden", "generate"})
     record_fields: ClassVar[tuple[str, ...]] = ("question", "answer")
 
     def __init__(self, module: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int = 0) -> None:
         super().__init__(module)
+        if layers_of(module):
+            self.abilities = self.abilities | {"experts"}
         self.tokenizer = tokenizer
         config: Any = module.config
         context = getattr(config, "max_position_embeddings", None) or UNSTATED_CONTEXT

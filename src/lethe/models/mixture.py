@@ -49,6 +49,16 @@ def mixtures(module: nn.Module) -> list[Mixture]:
     Raises:
         InputError: If there is none, or none of a layout that is known.
     """
+    if found := layers_of(module):
+        return found
+    raise InputError(
+        f"{type(module).__name__} has no mixture-of-experts layer (a router beside batched experts); choose a "
+        "mixture-of-experts model such as Mixtral, Qwen-MoE or DeepSeek."
+    )
+
+
+def layers_of(module: nn.Module) -> list[Mixture]:
+    """The same, of any model: none where it has none of a layout that is known."""
     found = []
     for name, block in module.named_modules():
         children = dict(block.named_children())
@@ -60,11 +70,6 @@ def mixtures(module: nn.Module) -> list[Mixture]:
             if all(len(tensor) == len(weight) for tensor in tensors):
                 kept: Any = router.top_k
                 found.append(Mixture(name, f"{name}.{own}", f"{name}.experts", len(weight), int(kept)))
-    if not found:
-        raise InputError(
-            f"{type(module).__name__} has no mixture-of-experts layer (a router beside batched experts); choose a "
-            "mixture-of-experts model such as Mixtral, Qwen-MoE or DeepSeek."
-        )
     return found
 
 
@@ -116,6 +121,22 @@ def without_experts(module: nn.Module, masked: Mapping[str, Sequence[int]]) -> I
     Raises:
         InputError: If a layer or expert does not exist, or fewer experts are left than a token visits.
     """
+    hooks = [
+        module.get_submodule(router).register_forward_hook(detour) for router, detour in detours(module, masked).items()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def detours(module: nn.Module, masked: Mapping[str, Sequence[int]]) -> dict[str, Detour]:
+    """A detour around the masked experts (see `without_experts`) for each router that needs one, by its name.
+
+    Raises:
+        InputError: If a layer or expert does not exist, or fewer experts are left than a token visits.
+    """
     layers = {layer.name: layer for layer in mixtures(module)}
     for name, experts in masked.items():
         if name not in layers:
@@ -128,33 +149,45 @@ def without_experts(module: nn.Module, masked: Mapping[str, Sequence[int]]) -> I
                 f"{name} has {layer.count} experts and sends each token to {layer.kept}; at most "
                 f"{layer.count - layer.kept} can be masked."
             )
-    hooks = [
-        module.get_submodule(layers[name].router).register_forward_hook(_detour(layers[name], sorted(set(experts))))
-        for name, experts in masked.items()
-        if experts
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return {layers[name].router: Detour(layers[name].kept, experts) for name, experts in masked.items() if experts}
 
 
-def _detour(layer: Mixture, masked: list[int]) -> Any:
-    def detour(router: Any, inputs: Any, output: Any) -> tuple[Tensor, Tensor, Tensor]:
+class Detour(nn.Module):
+    """A forward hook of a router: the places of masked experts go to the next best."""
+
+    def __init__(self, kept: int, masked: Sequence[int]) -> None:
+        super().__init__()
+        self.kept = kept  # experts that a token visits
+        self.masked: Tensor
+        self.register_buffer("masked", torch.tensor(sorted(set(masked))))
+
+    def forward(self, router: Any, inputs: Any, output: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """The router's (logits, weights, experts), with other experts and the same sum of weights."""
         logits, weights, chosen = output
         # The router itself ranks more experts than it is asked for: so whatever scores it uses, they stay its own.
-        router.top_k = layer.kept + len(masked)
+        router.top_k = self.kept + len(self.masked)
         try:
             _, wider, candidates = router.forward(*inputs)
         finally:
-            router.top_k = layer.kept
-        barred = torch.isin(candidates, torch.tensor(masked, device=candidates.device))
+            router.top_k = self.kept
+        barred = torch.isin(candidates, self.masked.to(candidates.device))
         # What a token visited before comes first: a router with groups of experts need not rank by weight.
         before = (candidates[:, :, None] == chosen[:, None, :]).any(-1)
-        best = (wider + before * (wider.max() + 1)).masked_fill(barred, -1).topk(layer.kept, dim=-1).indices
+        best = (wider + before * (wider.max() + 1)).masked_fill(barred, -1).topk(self.kept, dim=-1).indices
         shares = wider.gather(1, best)
         total = shares.sum(-1, keepdim=True).clamp(min=torch.finfo(wider.dtype).tiny)
         return logits, shares / total * weights.sum(-1, keepdim=True), candidates.gather(1, best)
 
-    return detour
+
+class Silence(nn.Module):
+    """A forward hook of a router: experts are visited as before, but those that are silenced weigh nothing."""
+
+    def __init__(self, experts: Sequence[int]) -> None:
+        super().__init__()
+        self.experts: Tensor
+        self.register_buffer("experts", torch.tensor(sorted(set(experts))))
+
+    def forward(self, _: Any, __: Any, output: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """The router's (logits, weights, experts), the weights of the silenced at 0."""
+        logits, weights, chosen = output
+        return logits, weights.masked_fill(torch.isin(chosen, self.experts.to(chosen.device)), 0), chosen

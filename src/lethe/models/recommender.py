@@ -25,7 +25,7 @@ class Recommender(Model):
     """
 
     family: ClassVar[str] = "recommender"
-    abilities: ClassVar[frozenset[str]] = frozenset({"loss", "logits", "scores"})
+    abilities: frozenset[str] = frozenset({"loss", "logits", "scores"})
     loss_kind: ClassVar[str] = "ranking"
     record_fields: ClassVar[tuple[str, ...]] = ("user", "item")
 
