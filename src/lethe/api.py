@@ -198,7 +198,7 @@ def audit(
         environment=environment(),
         config={name: value for name, value in options.items() if value not in ("", ())}
         | {name: value for name, value in asdict(intake).items() if value}
-        | {"audited": str(model)},
+        | {"audited": str(model), "intake": asdict(intake)},
     )
     _write(results, costs, out)
     write_model_card(out, manifest, row=result.rows[-1], benchmark=result)
