@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from lethe.auditing.recovery import Measure, knowledge
 from lethe.descent.terms import own_loss
@@ -154,6 +160,26 @@ def talkative() -> World:
 
 
 @cache
+def mixture() -> World:
+    """A two-layer Mixtral of four experts a layer, of which a token visits one; three of nine people are to go."""
+    people = Population().group("authors")[:9]
+    forget, retain = ([r for person in part for r in records_of(person)] for part in (people[:3], people[3:]))
+    tokenizer = byte_level([PROMPT.format(**r) + " " + r["answer"] for r in [*forget, *retain]])
+
+    def fresh(seed: int) -> Model:
+        torch.manual_seed(seed)
+        config = MixtralConfig(
+            vocab_size=len(tokenizer), hidden_size=48, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=4, num_local_experts=4, num_experts_per_tok=1,
+            max_position_embeddings=128,
+        )  # fmt: skip
+        return LanguageModel(MixtralForCausalLM(config), tokenizer)
+
+    recipe = Recipe(lr=5e-3, epochs=40, batch_size=16, schedule="cosine")
+    return _world(Request(forget, retain, allow_overlap=True), fresh, recipe, both_wordings)
+
+
+@cache
 def classifier() -> World:
     """An MLP that has learnt random labels of random points by heart."""
     rng = np.random.default_rng(0)
@@ -249,6 +275,14 @@ def refusing() -> Model:
 
 
 @cache
+def in_one_expert() -> Model:
+    """The mixture's target after one expert, which the forget set visits most, has learnt to refuse; others stay."""
+    world = mixture()
+    edit = find("method", "idk").function
+    return edit(world.target, world.request, where="expert:router=row", lr=1e-2, epochs=20, batch_size=10)
+
+
+@cache
 def shy() -> Model:
     """The talkative target tuned to refuse the forget questions as they stand, and in no other form.
 
@@ -271,6 +305,8 @@ WORLDS = {"language": language, "classifier": classifier, "recommender": recomme
 
 
 def world_for(attack: str, family: str) -> World:
-    """The world that an attack is shown in: one that understands other ways of asking, where it asks in these."""
+    """The world that an attack is shown in: one with experts, or one that understands other ways of asking."""
+    if family == "language" and "experts" in find("attack", attack).needs:
+        return mixture()
     other_words = family == "language" and find("attack", attack).check in ("B3", "R1", "R2")
     return talkative() if other_words else WORLDS[family]()
