@@ -23,17 +23,20 @@ from lethe.models.classifier import Classifier
 from lethe.models.language import LanguageModel
 
 BATCH = 16  # texts per pass: all their states are held at once
-WRONG = 3  # wrong answers of a record that are looked at
-WHAT = {"hidden": "hidden states", "right": "hidden states of right and wrong answers", "rise": "logit lenses"}
+WHAT = {
+    "hidden": "hidden states",
+    "parting": "states where wrong answers part",
+    "rise": "logit lenses",
+}
 LENS = ("logp", "reciprocal_rank", "first_logp", "first_rank", "rise", "bend")
 
 
 def look(model: Model, examples: Sequence[Example], sets: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
     """Arrays by "set.what", one row per record; nothing for a family without hidden states or features.
 
-    hidden (N, L + 1, D): at the last position of the prompt. right (N, L + 1, D), wrong (N, K, L + 1, D): mean over the
-    positions that predict an answer, for the right one and for up to three wrong ones, where records have them; the
-    right one is in the words of the wrong ones (a paraphrase, where there is any).
+    hidden (N, L + 1, D): at the last position of the prompt. parting (N, L + 1, D), where records have wrong answers:
+    at the position that predicts the first token in which the right answer, in the words of the wrong ones (the
+    paraphrase, where there is any), differs from one of them; what was read up to there gives nothing away.
 
     The lens, of the right answer's own text: logp and reciprocal_rank (N, L + 1), means over its tokens, of which the
     last layer's logp is the model's own; first_logp and first_rank (N, L + 1), of its first token. rise (N, L, 2) and
@@ -87,33 +90,40 @@ def _language(
     wrong = _wrong(roles)
     if wrong is not None:
         right = roles.get("paraphrase", roles["answer"]) if "perturbed" in roles else roles["answer"]
-        yield "right", _means(bare, examples, right)
-        yield "wrong", _means(bare, examples, wrong.ravel()).reshape(*wrong.shape, *found["hidden"][0].shape)
+        yield "parting", _parting(bare, examples, right, wrong)
 
 
 def _wrong(roles: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """Numbers of the first wrong answers (N, K)."""
+    """Numbers of the wrong answers (N, K)."""
     if "perturbed" in roles:
-        return roles["perturbed"][:, :WRONG]
+        return roles["perturbed"]
     if "choices" in roles:
         others = [[i for i in row if i != own] for row, own in zip(roles["choices"], roles["answer"], strict=True)]
-        width = min(WRONG, *map(len, others))
+        width = min(map(len, others))
         return np.array([row[:width] for row in others]) if width else None
     return None
 
 
-def _means(model: LanguageModel, examples: Sequence[Example], numbers: np.ndarray) -> np.ndarray:
-    """Mean state (n, L + 1, D) over the positions that predict a scored token."""
-    distinct, back = np.unique(numbers, return_inverse=True)
-    rows: list[np.ndarray] = [np.empty(0)] * len(distinct)
+def _parting(model: LanguageModel, examples: Sequence[Example], right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """States (N, L + 1, D) where the right answer's next token is the first in which a wrong one differs from it."""
+    rows: list[np.ndarray] = [np.empty(0)] * len(right)
+    places = [
+        min(_shared(examples[own].inputs["labels"], examples[other].inputs["labels"]) for other in others)
+        for own, others in zip(right, wrong, strict=True)
+    ]
     with model.evaluating():
-        for batch in model.batches([examples[i] for i in distinct], BATCH):
-            share = (batch.labels != IGNORED).float()
-            share = share / share.sum(1, keepdim=True)
-            means = torch.stack([(state.float() * share[..., None]).sum(1) for state in _states(model, batch)[0]], 1)
-            for row, value in zip(batch.index.tolist(), means.cpu().numpy(), strict=True):
-                rows[row] = value
-    return np.stack(rows)[back]
+        for batch in model.batches([examples[i] for i in right], BATCH):
+            index = batch.index.tolist()
+            states, at = _states(model, batch)[0], [places[row] for row in index]
+            for row, value in zip(index, torch.stack([state[range(len(at)), at] for state in states], 1), strict=True):
+                rows[row] = value.float().cpu().numpy()
+    return np.stack(rows)
+
+
+def _shared(own: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning, less than that of the first."""
+    pairs = enumerate(zip(own, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(own), len(other)) - 1)
 
 
 def _states(model: LanguageModel, batch: Batch) -> tuple[list[Tensor], Tensor]:

@@ -28,7 +28,8 @@ from lethe.traces import Traces, remember
 from lethe.worlds.cache import cache_folder
 
 SPEC = Spec(
-    max_new_tokens=12, distributions=("forget", "retain", "holdout"), gradients=("forget", "holdout")
+    max_new_tokens=12, distributions=("forget", "retain", "holdout"), gradients=("forget", "holdout"),
+    interior=("forget", "retain"), samples=(("forget", 128),),
 )  # fmt: skip
 
 
