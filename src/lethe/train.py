@@ -217,7 +217,7 @@ class _Loop:
         module, history, total = self.model.module, History(), len(self.plan)
         start = self.checkpoint.load(self.state, history)
         self.log.start(total, start)
-        module.train()
+        _training_mode(module)
         for step in range(start, total):
             self._step(step, history)
             done = step + 1
@@ -271,6 +271,15 @@ class _Loop:
             history.best_step = done
             if self.recipe.keep == "best":
                 self.checkpoint.save_best(self.state)
+
+
+def _training_mode(module: nn.Module) -> None:
+    """Training mode, but not for layers whose weights are all frozen: their running statistics are frozen as well."""
+    module.train()
+    for layer in module.modules():
+        own = list(layer.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            layer.training = False  # of this layer alone: its children may move
 
 
 def _due(every: int, done: int, total: int) -> bool:

@@ -79,7 +79,8 @@ def descends(card: Card) -> bool:
 
 
 def keeps_weights(card: Card) -> bool:
-    return card.level != "retraining"
+    """Not so where it draws weights anew: all, or those of the layers that it chooses."""
+    return card.level != "retraining" and not (descends(card) and "fresh=true" in card.options()["where"].default)
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,14 @@ PRESETS = {
     "ga": {"lr": 1e-3, "epochs": 3},
     "grad_diff": {"lr": 1e-3, "epochs": 20, "retain_weight": 5.0},
     "npo": {"lr": 2e-3, "epochs": 20, "retain_weight": 3.0, "beta": 1.0},
+    "cf_k": {"lr": 1e-2, "epochs": 15},
+    "eu_k": {"lr": 1e-2, "epochs": 30},
+    "l1_sparse": {"lr": 1e-2, "epochs": 20, "gamma": 1e-4},
+    "bad_teacher": {"lr": 3e-3, "epochs": 20, "share": 1.0},
+    "ssd": {"alpha": 2.0},
+    "fisher": {"alpha": 3e-6},
+    "boundary_shrink": {"lr": 1e-3, "epochs": 20, "retain": "nll", "retain_weight": 5.0},
+    "boundary_expand": {"lr": 3e-4, "epochs": 5},
     "retrain": world.RECIPE,
 }
 # A class is given up sooner than rows in the midst of others.
@@ -49,6 +57,15 @@ CLASS_PRESETS = {
     "ga": {"lr": 1e-3, "steps": 6},
     "grad_diff": {"lr": 1e-3, "steps": 10, "retain_weight": 5.0},
     "npo": {"lr": 1e-3, "steps": 40, "beta": 1.0},
+    "cf_k": {"lr": 1e-2, "epochs": 15},
+    "eu_k": {"lr": 1e-2, "epochs": 30},
+    "l1_sparse": {"lr": 1e-2, "epochs": 20, "gamma": 1e-4},
+    "bad_teacher": {"lr": 1e-3, "epochs": 10, "share": 1.0},
+    "ssd": {"alpha": 4.0},
+    "fisher": {"alpha": 3e-7},
+    "boundary_shrink": {"lr": 1e-3, "epochs": 10, "retain": "nll", "retain_weight": 3.0},
+    "boundary_expand": {"lr": 5e-4, "epochs": 8},
+    "unsir": {"lr": 3e-3, "repair_epochs": 3},
     "retrain": world.RECIPE,
 }
 

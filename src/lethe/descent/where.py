@@ -15,6 +15,8 @@ from lethe.models.base import Model
 from lethe.request import Request
 from lethe.train import Selection
 
+ANOTHER = 7919  # added to the seed of layers drawn anew: not the draw that the model itself may have started from
+
 
 def all_weights(model: Model, request: Request) -> Selection:
     """Every weight."""
@@ -62,9 +64,40 @@ def saliency(model: Model, request: Request, *, keep: float = 0.5) -> Selection:
     return Selection(named, mask)
 
 
+def last(model: Model, request: Request, *, count: int = 3, fresh: bool = False) -> Selection:
+    """The last layers, as CF-k and EU-k choose them (arXiv 2201.06640); what stands before keeps its statistics, too.
+
+    A layer is a module with a weight matrix or kernel of its own, in the order in which the network holds them; norms
+    and biases that come after the first chosen one belong to the choice.
+
+    Args:
+        count: Number of layers, from the end.
+        fresh: Draw these layers anew before training (EU-k), by the request's seed.
+
+    Raises:
+        InputError: If the network does not have so many layers.
+    """
+    named = dict(model.module.named_parameters())
+    owners: dict[str, list[str]] = {}
+    for name in named:
+        owners.setdefault(name.rpartition(".")[0], []).append(name)
+    heavy = [owner for owner, own in owners.items() if any(named[name].dim() > 1 for name in own)]
+    if not 0 < count <= len(heavy):
+        raise InputError(f"where=last: count is {count}, and the network has {len(heavy)} layers; give 1 to that.")
+    order = list(owners)
+    names = [name for owner in order[order.index(heavy[-count]) :] for name in owners[owner]]
+    if fresh:
+        drawn = model.fresh(request.seed + ANOTHER).module.state_dict()
+        with torch.no_grad():
+            for name in names:
+                named[name].copy_(drawn[name])
+    return Selection({name: named[name] for name in names})
+
+
 CHOICES = {
     "all": all_weights,
     "layers": layers,
+    "last": last,
     "lora": lora,
     "fila": fila,
     "saliency": saliency,

@@ -60,6 +60,34 @@ def _check_shape(name: str, first: Tensor, second: Tensor) -> None:
         )
 
 
+def dampen(weight: Tensor, of_all: Tensor, of_forget: Tensor, alpha: float, dampening: float) -> Tensor:
+    """SSD (arXiv 2308.07707, equations 4 and 5): `w min(lambda I_D / I_f, 1)` where `I_f > alpha I_D`, else `w`.
+
+    Args:
+        weight: Weights, any shape.
+        of_all: Importance I_D of each for all data, at least 0, of that shape.
+        of_forget: Importance I_f of each for the forget set.
+        alpha: How many times more a weight must matter to the forget set.
+        dampening: Lambda.
+    """
+    chosen = of_forget > alpha * of_all
+    factor = (dampening * of_all / torch.where(chosen, of_forget, 1.0)).clamp(max=1)
+    return torch.where(chosen, weight * factor, weight)
+
+
+def fisher_spread(fisher: Tensor, alpha: float, ceiling: float) -> Tensor:
+    """Variance `alpha min(1 / (F + 1e-8), ceiling)` of Fisher forgetting's noise, of the shape of F.
+
+    Golatkar et al. (arXiv 1911.04933): the less the retain set needs a weight, the more it may be disturbed.
+
+    Args:
+        fisher: Diagonal of the retain set's Fisher information, at least 0.
+        alpha: Scale of the noise.
+        ceiling: Largest inverse that is believed.
+    """
+    return alpha * (1 / (fisher + 1e-8)).clamp(max=ceiling)
+
+
 def merged(vectors: Sequence[Weights], rule: str = "linear", density: float = 1.0) -> dict[str, Tensor]:
     """Several vectors as one: their mean (task arithmetic), or TIES (arXiv 2306.01708).
 
