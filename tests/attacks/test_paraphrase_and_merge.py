@@ -49,3 +49,13 @@ def test_merging_needs_the_original_and_one_architecture():
     for alphas in ((), (0.0,), (0.5, 1.0)):
         with pytest.raises(InputError, match="between 0 and 1"):
             list(merge(world.target, world.request, world.target, alphas=alphas))
+
+
+def test_lists_of_paraphrases_are_asked_one_after_the_other():
+    world = language()
+    lists = [["a?", "b?", "c?"], ["d?"], "e?"]
+    records = [{**r, "paraphrased_question": own} for r, own in zip(world.request.forget, lists, strict=False)]
+    points = list(paraphrase(world.target, replace(world.request, forget=records)))
+    assert [point.strength for point in points] == [1, 2, 3]
+    asked = [[record["question"] for record in point.forget] for point in points]
+    assert asked == [["a?", "d?", "e?"], ["b?", "d?", "e?"], ["c?", "d?", "e?"]]

@@ -78,7 +78,7 @@ def language() -> World:
     return _world(request, partial(llama, tokenizer, 128), recipe, both_wordings)
 
 
-def llama(tokenizer: PreTrainedTokenizerFast, context: int, seed: int = 0) -> LanguageModel:
+def llama(tokenizer: PreTrainedTokenizerBase, context: int, seed: int = 0) -> LanguageModel:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
@@ -265,12 +265,7 @@ def refusing() -> Model:
     """
     world = language()
     twin = world.target.copy()
-    refused = [{**r, "answer": "I do not know."} for r in both_wordings(world.request.forget)]
-    terms = [
-        Term("refuse", twin.encode(refused), own_loss, per="token"),
-        Term("retain", twin.encode(both_wordings(world.request.retain)), own_loss, per="token"),
-    ]
-    train(twin, terms, Recipe(lr=5e-4, steps=40, batch_size=16, schedule="cosine"))
+    train(twin, refusing_terms(twin), Recipe(lr=5e-4, steps=40, batch_size=16, schedule="cosine"))
     return twin
 
 
@@ -299,6 +294,16 @@ def shy() -> Model:
     ]
     train(twin, terms, Recipe(lr=1e-3, steps=60, batch_size=16, schedule="cosine"))
     return twin
+
+
+def refusing_terms(model: Model) -> list[Term]:
+    """Refuse the forget questions of the language world, answer the others."""
+    request = language().request
+    refused = [{**r, "answer": "I do not know."} for r in both_wordings(request.forget)]
+    return [
+        Term("refuse", model.encode(refused), own_loss, per="token"),
+        Term("retain", model.encode(both_wordings(request.retain)), own_loss, per="token"),
+    ]
 
 
 WORLDS = {"language": language, "classifier": classifier, "recommender": recommender}
