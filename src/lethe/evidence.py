@@ -156,9 +156,10 @@ class Evidence:
             InputError: If it was not observed.
         """
         if f"{name}.{what}" not in self.interior:
+            asked = interior.WHAT.get(what, "logit lenses")
             raise InputError(
-                f"Of the set {name!r} no {interior.WHAT.get(what, what)} were observed; name it in Spec.interior, of a "
-                "model and records that have them."
+                f"Of the set {name!r} no {asked} were observed; name it in Spec.interior, of a model and records that "
+                "have them."
             )
         return self.interior[f"{name}.{what}"]
 

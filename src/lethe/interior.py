@@ -8,20 +8,19 @@ through it twice (arXiv 2505.01456, whose own code does). A classifier has one s
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lethe.errors import InputError
 from lethe.looking import better
 from lethe.models.base import IGNORED, Batch, Example, Model
 from lethe.models.classifier import Classifier
 from lethe.models.language import LanguageModel
 
+Lens = Callable[[Tensor, bool], Tensor]
 BATCH = 16  # texts per pass: all their states are held at once
 WHAT = {
     "hidden": "hidden states",
@@ -43,24 +42,22 @@ def look(model: Model, examples: Sequence[Example], sets: Mapping[str, Mapping[s
     bend (N, L - 1, 2): ranks of the first token from the top and from the bottom among the changes of probability from
     layer to layer, and among the changes of these. A rank is 0 for the best; of equals the lower id stands first.
 
+    What a model does not have is left out: there is no lens where what stands between its last block and its logits is
+    more than a norm, the output embedding and a scale or cap that its configuration tells.
+
     Args:
         model: The model; it is not changed.
         examples: All texts.
         sets: Numbers of the texts by set and role.
-
-    Raises:
-        InputError: If what stands between the last block and the logits cannot be told.
     """
     if isinstance(model, LanguageModel):
         return {f"{name}.{what}": rows for name in sets for what, rows in _language(model, examples, sets[name])}
-    if isinstance(model, Classifier):
+    if isinstance(model, Classifier) and any(isinstance(module, nn.Linear) for module in model.module.modules()):
         return {f"{name}.hidden": _features(model, examples, roles["answer"]) for name, roles in sets.items()}
     return {}
 
 
 def _features(model: Classifier, examples: Sequence[Example], numbers: np.ndarray) -> np.ndarray:
-    if not any(isinstance(module, nn.Linear) for module in model.module.modules()):
-        raise InputError("This classifier has no linear layer whose input could be looked at; leave out Spec.interior.")
     rows = np.empty(len(numbers), dtype=object)
     with model.evaluating():
         for batch in model.batches([examples[i] for i in numbers]):
@@ -75,17 +72,20 @@ def _language(
     bare = copy.copy(model)
     bare.module = model.inner  # what is wrapped around a model for decoding has no inside of its own
     answers = [examples[i] for i in roles["answer"]]
-    found: dict[str, list[np.ndarray]] = {name: [np.empty(0)] * len(answers) for name in ("hidden", *LENS)}
-    with model.evaluating(), _lens(bare, answers[0]) as lens:
+    found: dict[str, list[np.ndarray]] = {}
+    with model.evaluating():
+        lens = _lens(bare, answers[0])
         for batch in bare.batches(answers, BATCH):
             states, _ = _states(bare, batch)
             first = (batch.labels != IGNORED).int().argmax(1)
-            rows = torch.arange(len(batch), device=first.device)
-            at_first = torch.stack([state[rows, first] for state in states], 1)  # (B, L + 1, D)
-            seen = {"hidden": at_first.float().cpu().numpy(), **_read(lens, states, batch.labels, first)}
+            every = torch.arange(len(batch), device=first.device)
+            at_first = torch.stack([state[every, first] for state in states], 1)  # (B, L + 1, D)
+            seen = {"hidden": at_first.float().cpu().numpy()}
+            seen |= read(lens, states, batch.labels, first) if lens else {}
             for name, values in seen.items():
+                rows = found.setdefault(name, [np.empty(0)] * len(answers))
                 for row, value in zip(batch.index.tolist(), values, strict=True):
-                    found[name][row] = value
+                    rows[row] = value
     yield from ((name, np.stack(values)) for name, values in found.items())
     wrong = _wrong(roles)
     if wrong is not None:
@@ -132,8 +132,15 @@ def _states(model: LanguageModel, batch: Batch) -> tuple[list[Tensor], Tensor]:
     return [state[:, :-1] for state in output.hidden_states], output.logits[:, :-1]
 
 
-def _read(lens: Any, states: Sequence[Tensor], labels: Tensor, first: Tensor) -> dict[str, np.ndarray]:
-    """What the lens reads of the labels in every layer; a row per text."""
+def read(lens: Lens, states: Sequence[Tensor], labels: Tensor, first: Tensor) -> dict[str, np.ndarray]:
+    """What a lens reads of the labels in every layer, one row per text: see `look`.
+
+    Args:
+        lens: State (M, D), and whether it is the last -> logits (M, V).
+        states: L + 1 of them, (B, T, D).
+        labels: Tokens that the positions predict, (B, T).
+        first: Place of every text's first scored token, (B,).
+    """
     scored = labels != IGNORED
     text = scored.nonzero()[:, 0]
     place = torch.cat([first.new_zeros(1), scored.sum(1).cumsum(0)[:-1]])  # of every text's first scored token
@@ -142,7 +149,7 @@ def _read(lens: Any, states: Sequence[Tensor], labels: Tensor, first: Tensor) ->
     columns: dict[str, list[Tensor]] = {name: [] for name in LENS}
     history: list[Tensor] = []  # probabilities of the last three layers at the first token, (B, V) each
     for number, state in enumerate(states):
-        scores = lens(state[scored], last=number == len(states) - 1)
+        scores = lens(state[scored], number == len(states) - 1)
         logp = scores.log_softmax(-1)
         rank = better(scores, own).sum(-1)
         mine = logp.gather(-1, own).squeeze(-1)
@@ -165,29 +172,23 @@ def _extremes(change: Tensor, own: Tensor) -> Tensor:
     return torch.stack([better(side, own).sum(-1) for side in (change, -change)], -1).to(torch.int32)
 
 
-@contextmanager
-def _lens(model: LanguageModel, example: Example) -> Iterator[Any]:
-    """The way from a state (M, D) to its logits (M, V), checked against the model's own on one text.
-
-    Raises:
-        InputError: If the final norm cannot be found, or the logits are more than the output embedding's product.
-    """
+def _lens(model: LanguageModel, example: Example) -> Lens | None:
+    """The way from a state to its logits, held against the model's own on one text; None where they differ."""
     module: Any = model.module
-    head = module.get_output_embeddings()
+    head, config = module.get_output_embeddings(), module.config
     batch = model.collate([example], [0]).to(model.device)
     norm, raw = _final_norm(model, batch)
+    scale = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    cap = getattr(config, "final_logit_softcapping", None)
 
     def lens(state: Tensor, last: bool) -> Tensor:
-        return head(state if last or norm is None else norm(state)).float()
+        scores = head(state if last or norm is None else norm(state)).float() * scale
+        return cap * torch.tanh(scores / cap) if cap else scores
 
     states, logits = _states(model, batch)
-    same = torch.allclose(lens(states[-1], True), logits.float(), rtol=1e-4, atol=1e-4)
-    if not same or not torch.allclose(lens(raw[:, :-1], False), logits.float(), rtol=1e-4, atol=1e-4):
-        raise InputError(
-            f"{type(module).__name__} does more between its last block and its logits than a norm and the output "
-            "embedding, so that no layer before can be read by them; leave out Spec.interior."
-        )
-    yield lens
+    read_off = (lens(states[-1], True), lens(raw[:, :-1], False))
+    same = all(torch.allclose(scores, logits.float(), rtol=1e-4, atol=1e-4) for scores in read_off)
+    return lens if same else None
 
 
 def _final_norm(model: LanguageModel, batch: Batch) -> tuple[nn.Module | None, Tensor]:
