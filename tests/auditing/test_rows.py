@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 from tests.auditing.test_checklist import CONTROL, NOISE, SHOWN, TARGET, scores
 
+from lethe.auditing.case import make
 from lethe.findings import Verdict
 from lethe.runs.results import Role, Row
 from lethe.runs.verdicts import judged
@@ -18,8 +19,8 @@ def verdict(required: str | None = None, **card: str) -> Verdict:
     controls = [row(f"control-seed{seed}", "control", CONTROL, shift) for seed, shift in enumerate(NOISE)]
     own = row("own-seed0", "method", CONTROL, card={"level": "parameter", **card})
     rows = [row("target", "target", TARGET), *controls, own]
-    asked = {} if required is None else {"required": required}
-    found = judged(rows, "known@forget", "utility@all", **asked, given=SHOWN)[-1].verdict
+    given = [*SHOWN, make("B2", "PASS"), make("U1", "PASS")]  # which these scores cannot answer
+    found = judged(rows, "known@forget", "utility@all", required or "removal", given)[-1].verdict
     assert found is not None
     return found
 

@@ -1,30 +1,28 @@
-"""The toy models of SoK (arXiv 2506.09227) by which a checklist is checked: small tables of facts with four options.
+"""The toy models of `lethe.worlds.toys` as an audit sees them, and three more that only tests need.
 
-A key's row in the table times its topic's readout gives the scores of the four options. The forget set is one topic;
-the other keys of that topic were never learnt. Everything passes through the same code as a benchmark's models:
-training, evidence, metrics, attacks, audit.
+Everything passes through the same code as a benchmark's models: training, evidence, metrics, attacks, audit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lethe.auditing.case import AuditInput, Names, by_name
 from lethe.auditing.recovery import Trace, attacked, knowledge, recovery
-from lethe.descent.terms import own_loss
 from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
 from lethe.models.classifier import Classifier
-from lethe.request import Request
 from lethe.score import Score
-from lethe.train import Recipe, Term, train
+from lethe.worlds import toys
+from lethe.worlds.toys import KEYS, WIDTH, Facts, contrary, edited, masked, request, scaled, target
 
-KEYS, OPTIONS, WIDTH = 24, 4, 12  # keys of each set: forget, retain, never learnt
+__all__ = ["contrary", "deleted", "masked", "ruined", "scaled", "target", "zeroed"]
+
 ATTACKS = ("relearn:steps=5,10,20,lr=0.05", "quantize", "merge")
 METRICS = ("probability:set=forget", "probability:set=retain", "accuracy:set=retain", "membership")
 DISTANCES = ("distance:set=forget", "distance:set=retain")
@@ -38,59 +36,9 @@ NAMES = Names(
 )
 
 
-class Facts(nn.Module):
-    """A table (keys, width) and one readout (options, width) per topic; what is hidden is masked to equal scores."""
-
-    def __init__(self, hidden: Sequence[int] = ()) -> None:
-        super().__init__()
-        self.table = nn.Embedding(3 * KEYS, WIDTH)
-        self.readout = nn.Parameter(torch.randn(2, OPTIONS, WIDTH) * 0.3)
-        nn.init.normal_(self.table.weight, std=0.1)
-        self.hidden = list(hidden)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 2) key and topic -> (B, options)."""
-        key, topic = x.long().unbind(1)
-        scores = (self.readout[topic] * self.table(key)[:, None]).sum(-1)
-        if self.hidden:
-            scores = scores.masked_fill(torch.isin(key, torch.tensor(self.hidden))[:, None], 0.0)
-        return scores
-
-
-@cache
-def request() -> Request:
-    """Keys 0.. are to be forgotten and 24.. to be kept; 48.. were never learnt and are of the forgotten topic."""
-    answers = torch.randint(OPTIONS, (3 * KEYS,), generator=torch.Generator().manual_seed(0)).tolist()
-    rows = [
-        {"id": f"k{key}", "features": [float(key), float(not KEYS <= key < 2 * KEYS)], "label": answers[key]}
-        for key in range(3 * KEYS)
-    ]
-    return Request(rows[:KEYS], rows[KEYS : 2 * KEYS], rows[2 * KEYS :], allow_overlap=True)
-
-
-def trained(seed: int, knows: bool) -> Classifier:
-    torch.manual_seed(seed)
-    model = Classifier(Facts())
-    records = [*request().retain, *(request().forget if knows else ())]
-    train(model, [Term("facts", model.encode(records), own_loss)], Recipe(lr=0.15, steps=25, batch_size=48, seed=seed))
-    return model
-
-
-@cache
-def target() -> Classifier:
-    return trained(0, knows=True)
-
-
 @cache
 def control(seed: int) -> Classifier:
-    return trained(1 + seed, knows=False)
-
-
-def edited(change: Callable[[Facts], object]) -> Classifier:
-    model = target().copy()
-    with torch.no_grad():
-        change(model.module)  # pyright: ignore[reportArgumentType]
-    return model
+    return toys.control(seed)
 
 
 def forget_rows(facts: Facts) -> Tensor:
@@ -106,21 +54,6 @@ def deleted() -> Classifier:
 def zeroed() -> Classifier:
     """Toy A again, with zeros in place of fresh rows."""
     return edited(lambda facts: forget_rows(facts).zero_())
-
-
-def masked() -> Classifier:
-    """Toy B: the same table behind a filter of names."""
-    return edited(lambda facts: facts.hidden.extend(range(KEYS)))
-
-
-def scaled() -> Classifier:
-    """Toy C: the topic's readout times 0.01."""
-    return edited(lambda facts: facts.readout[1].mul_(0.01))
-
-
-def contrary() -> Classifier:
-    """Toy D: the right option has the lowest score."""
-    return edited(lambda facts: forget_rows(facts).neg_())
 
 
 def ruined() -> Classifier:

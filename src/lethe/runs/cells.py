@@ -327,14 +327,14 @@ def _trace(plan: Plan, who: _Subject, call: str) -> Trace:
     key = digest([call, who.evidence.model, task.request.fingerprint(), task.knowledge, plan.stamp])[:12]
     path = Path(plan.folder) / "traces" / f"{who.name}-{call.split(':')[0]}-{key}.json"
     try:
-        return _load_trace(json.loads(path.read_text(encoding="utf-8")))
+        return load_trace(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not made yet, or damaged
     original = plan.side("target", 0) if takes_original(find("attack", parse_call(call)[0])) else None
     known = known_of(task, who.evidence)
     trace = attacked(call, who.load(), task.request, knowledge_of(task), original=original, known=known)
     write_json(path, asdict(trace))
-    return _load_trace(json.loads(path.read_text(encoding="utf-8")))  # the same types, made or stored
+    return load_trace(json.loads(path.read_text(encoding="utf-8")))  # the same types, made or stored
 
 
 def known_of(task: Task, evidence: Evidence) -> dict[str, float]:
@@ -348,7 +348,8 @@ def known_of(task: Task, evidence: Evidence) -> dict[str, float]:
     return {r["id"]: values[r["id"]] for r in task.request.forget if digest(plain.get(r["id"])) == digest(r)}
 
 
-def _load_trace(data: Mapping[str, Any]) -> Trace:
+def load_trace(data: Mapping[str, Any]) -> Trace:
+    """Rebuild a `Trace` from parsed JSON."""
     listed = {name: tuple(data[name]) for name in ("ids", "before", "strengths")}
     return Trace(**{**data, **listed, "after": tuple(tuple(row) for row in data["after"])})
 
