@@ -23,7 +23,7 @@ from lethe.errors import InputError
 from lethe.evidence import Evidence, Probes, Spec, observe
 from lethe.findings import EvidenceClass, Point, Recovery, Tampered
 from lethe.models.base import Model
-from lethe.registry import Card, bind, find, parse_call
+from lethe.registry import Card, find, parse_call, settle
 from lethe.request import Record, Request
 from lethe.score import Score
 from lethe.scoring.hypotheses import paired_p
@@ -97,7 +97,7 @@ def attacked(
     """
     name, given = parse_call(call)
     card = find("attack", name)
-    options = bind(card.function, given, what=name)
+    options = settle(card, given)
     _admit(card, model, request)
     extra = _original(card, original)
     by_id = {record["id"]: record for record in request.forget}

@@ -22,7 +22,7 @@ NEAR = 0.02  # root mean square difference of two thumbnails in [0, 1] up to whi
 BLOCK = 256  # images compared at a time
 
 # Words that may differ, though capitalised at the start of a sentence, without naming somebody else.
-_SMALL_WORDS = frozenset(
+SMALL_WORDS = frozenset(
     re.findall(
         r"\w+",
         """a an the this that these those what which who whose whom where when why how is are was were be been can could
@@ -142,7 +142,7 @@ def _same_subject(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _names(words: Sequence[str], beside: Sequence[str]) -> set[str]:
-    known = {word.casefold() for word in beside} | _SMALL_WORDS
+    known = {word.casefold() for word in beside} | SMALL_WORDS
     return {word for word in words if (word[0].isupper() or word[0].isdigit()) and word.casefold() not in known}
 
 

@@ -57,6 +57,7 @@ def adapted(model: Model, names: Sequence[str], rank: int, alpha: float, seed: i
         try:
             # peft sees for itself that GPT-2's Conv1D stores its weight transposed, and warns of it layer by layer.
             warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # asked by peft
             wrapped: Any = get_peft_model(base, config)
         except ValueError as error:  # names that match nothing, or a layer that takes no adapter
             raise InputError(f"{who}: {str(error).splitlines()[0]}") from error

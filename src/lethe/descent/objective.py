@@ -106,10 +106,10 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
     terms = function(unlearned, request, **options, **asked)
     terms = [terms] if isinstance(terms, Term) else list(terms)
     if retain != "none":
-        terms.append(_chosen("retain", retain, retain_terms.TERMS)(unlearned, request, weight))
+        terms.append(chosen("retain", retain, retain_terms.TERMS)(unlearned, request, weight))
     step_rule = _step_rule(rule, terms, who)
     name, given = parse_call(selector)
-    choice = _chosen("where", name, where.CHOICES)
+    choice = chosen("where", name, where.CHOICES)
     selection = choice(unlearned, request, **bind(choice, given, what=f"where={name}"))
     train(
         unlearned, [*terms, *selection.terms], recipe,
@@ -128,13 +128,13 @@ def _contents(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _step_rule(text: str, terms: list[Term], who: str) -> StepRule:
     name, given = parse_call(text)
-    make = _chosen("step", name, steps.RULES)
+    make = chosen("step", name, steps.RULES)
     if name not in ("plain", "wa") and not any(term.role == "forget" for term in terms):
         raise InputError(f"step={name} acts on the forget term, and {who} has none; use step=plain.")
     return make(**bind(make, given, what=f"step={name}"))
 
 
-def _chosen(axis: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+def chosen(axis: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
     if name not in known:
         raise InputError(f"{axis}={name} does not exist{did_you_mean(name, known)}; one of {', '.join(known)}.")
     return known[name]

@@ -1,0 +1,143 @@
+"""Pruning: was the forgetting written into weights that hardly matter?"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lethe.descent.adapters import aimed
+from lethe.errors import InputError
+from lethe.findings import Tampered
+from lethe.losses.pruning import lowest, wanda
+from lethe.models.base import Model
+from lethe.models.language import LanguageModel
+from lethe.models.projections import output_projections
+from lethe.registry import attack
+from lethe.request import Request
+
+Masked = tuple[Tensor, Tensor]  # a weight, and what of it is set to zero
+
+CURVE = "0.05,0.1,0.2,0.3,0.4,0.5,0.6,0.7"
+
+
+@attack(
+    needs={"loss"}, paper="2306.11695", requires={"forget"}, check="R6", evidence_class="E3", unit="share",
+    budgets={
+        "quick": ("",),
+        "standard": ("", "variant=wanda", "variant=structured"),
+        "thorough": (f"shares={CURVE}", f"variant=wanda,shares={CURVE}", f"variant=structured,shares={CURVE}"),
+    },
+)  # fmt: skip
+def prune(
+    model: Model,
+    request: Request,
+    *,
+    variant: Literal["magnitude", "wanda", "structured"] = "magnitude",
+    shares: tuple[float, ...] = (0.1, 0.3, 0.5),
+    calibration: int = 32,
+) -> Iterator[Tampered]:
+    """Set the weights that matter least to zero; all else stays as it is.
+
+    magnitude: the smallest |w| of each tensor but embeddings and a language model's output head (a network of nothing
+    else is pruned in its embeddings). wanda: the smallest |w| times the norm of its input over retain records, in each
+    output row of every linear and convolution layer but that head. structured: whole hidden units, those that write
+    least, of every layer (of a language model's MLPs). Of equal scores the first goes.
+
+    Args:
+        variant: What is removed: magnitude, wanda or structured.
+        shares: Shares that are removed, each 0 to below 1; 0 is the model itself.
+        calibration: Retain records, from the first, that wanda reads; 0 takes all.
+
+    Raises:
+        InputError: If a share is out of range, wanda has no retain records, or the model has no such layers.
+    """
+    if not shares or any(not 0 <= share < 1 for share in shares):
+        raise InputError(
+            f"prune: shares are {shares}; give shares of the weights from 0 to below 1, as in 0.1 and 0.3."
+        )
+    norms = input_norms(model, request, calibration) if variant == "wanda" else {}
+    for share in sorted(set(shares)):
+        pruned = model.copy()
+        with torch.no_grad():
+            for weight, mask in VARIANTS[variant](pruned, share, norms):
+                weight.masked_fill_(mask, 0)
+        yield Tampered(pruned, share, request.forget)
+
+
+def input_norms(model: Model, request: Request, calibration: int) -> dict[str, Tensor]:
+    """Norm `||X_j||` (J,) of what each layer reads over all tokens of retain records, by the layer's name.
+
+    One record at a time, so that no padding is read.
+
+    Raises:
+        InputError: If there is no retain record.
+    """
+    if not request.retain:
+        raise InputError(
+            "prune: variant=wanda reads retain records, and there are none; give some, or variant=magnitude."
+        )
+    modules = dict(model.inner.named_modules())
+    squares: dict[str, Tensor] = {}
+    hooks = [modules[name].register_forward_pre_hook(_adding(name, squares)) for name in _layers(model)]
+    records = request.retain[:calibration] if calibration else request.retain
+    try:
+        with model.evaluating():
+            for batch in model.batches(model.encode(records), 1):
+                model.logits(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: total.sqrt() for name, total in squares.items()}
+
+
+def _adding(name: str, squares: dict[str, Tensor]) -> Any:
+    def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        read = inputs[0].movedim(1, -1) if isinstance(layer, nn.Conv2d) else inputs[0]  # channels last
+        total = read.float().pow(2).flatten(0, -2).sum(0)
+        squares[name] = squares.get(name, 0) + total
+
+    return hook
+
+
+def _by_magnitude(model: Model, share: float, _: Mapping[str, Tensor]) -> Iterator[Masked]:
+    module: Any = model.inner
+    head = getattr(module, "get_output_embeddings", lambda: None)()
+    spared = [m for m in module.modules() if m is head or isinstance(m, nn.Embedding)]
+    kept = {id(weight) for m in spared for weight in m.parameters(recurse=False)}
+    every = [weight for weight in module.parameters() if weight.dim() >= 2]
+    for weight in [weight for weight in every if id(weight) not in kept] or every:
+        yield weight, lowest(weight.abs().view(1, -1), share).view_as(weight)
+
+
+def _by_input(model: Model, share: float, norms: Mapping[str, Tensor]) -> Iterator[Masked]:
+    modules = dict(model.inner.named_modules())
+    for name, known in norms.items():
+        weight = _weight(modules[name])
+        kernel = weight[0, 0].numel()
+        scores = wanda(weight.flatten(1), known.repeat_interleave(kernel))
+        yield weight, lowest(scores, share).view_as(weight)
+
+
+def _by_unit(model: Model, share: float, _: Mapping[str, Tensor]) -> Iterator[Masked]:
+    """A unit is a column of the layer that reads it: without that, nothing of the unit is left."""
+    if isinstance(model, LanguageModel):
+        readers: list[nn.Module] = [projection.module for projection in output_projections(model)]
+    else:
+        modules = dict(model.inner.named_modules())
+        readers = [modules[name] for name in _layers(model)][1:]  # the first one reads the data
+    for weight in map(_weight, readers):
+        written = weight.transpose(0, 1).flatten(1).norm(dim=1)
+        yield weight, lowest(written[None], share).view(1, -1, *[1] * (weight.dim() - 2))
+
+
+VARIANTS = {"magnitude": _by_magnitude, "wanda": _by_input, "structured": _by_unit}
+
+
+def _layers(model: Model) -> list[str]:
+    return aimed(model.inner, (), "prune", matrices=True)
+
+
+def _weight(layer: Any) -> Tensor:
+    """(outputs, inputs, ...), sharing memory with the layer's weight; GPT-2's Conv1D stores it transposed."""
+    return layer.weight.T if type(layer).__name__ == "Conv1D" else layer.weight
