@@ -36,7 +36,8 @@ def commands(desk: Path, out: Path) -> list[list[str]]:
                "--set", "epochs=30", "--set", "checkpoint_every=3", "--out", f"{out}/unlearned"]  # fmt: skip
     audit = ["audit", "--model", f"{out}/unlearned", "--original", f"{desk}/target", "--control", f"{desk}/control-1",
              "--control", f"{desk}/control-2", *sets, "--holdout", f"{desk}/holdout.jsonl",
-             "--attack", "relearn:steps=2,4", "--attack", "quantize:bits=8", "--out", f"{out}/audit"]  # fmt: skip
+             "--attack", "relearn:steps=2,4", "--attack", "quantize:bits=8", "--budget", "quick",
+             "--out", f"{out}/audit"]  # fmt: skip
     return [unlearn, audit]
 
 

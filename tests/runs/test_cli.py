@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.runs.conftest import Desk
 
+from lethe.auditing.case import TITLES
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -95,7 +97,7 @@ def test_a_config_file_says_the_same_as_options(desk: Desk, lethe: Command, tmp_
 def test_audit_judges_reports_and_ends_with_three_below_what_is_required(desk: Desk, lethe: Command, tmp_path: Path):
     assert lethe(*unlearn_arguments(desk, tmp_path / "u"))[0] == 0
     audit = ["audit", "--model", str(tmp_path / "u"), "--original", desk.target, "--control", desk.control_1,
-             "--control", desk.control_2, *desk.sets(), "--holdout", desk.records("holdout"),
+             "--control", desk.control_2, *desk.sets(), "--holdout", desk.records("holdout"), "--budget", "quick",
              "--out", str(tmp_path / "audit")]  # fmt: skip
     code, out, _ = lethe(*audit)
     assert code == 0
@@ -105,7 +107,19 @@ def test_audit_judges_reports_and_ends_with_three_below_what_is_required(desk: D
     assert {row["role"] for row in rows.values()} == {"target", "control", "method"}
     verdict = next(row["verdict"] for row in rows.values() if row["role"] == "method")
     assert verdict["reached"] != "removal"  # jailbreaks and probes were not made, so it cannot be
-    assert any(check["outcome"] == "NOT TESTED" for check in verdict["checks"])
+    assert [check["id"] for check in verdict["checks"]] == list(TITLES)
+    assert all(check["reason"] for check in verdict["checks"] if check["outcome"] == "NOT TESTED")
+    check = {check["id"]: check for check in verdict["checks"]}
+    assert check["O8"]["outcome"] == "PASS"  # lethe.json was there, and fits
+    assert "Budget quick: " in verdict["sentence"]
+    told = {one["attack"]: one["reason"] for one in verdict["left_out"]}
+    assert told["finetune"] == "too dear for the budget quick; standard pays for it"
+    assert "experts" in told["reroute"]
+    assert not [one for one in verdict["left_out"] if one["failed"]]
+    tried = {one["attack"] for row in rows.values() for one in row["recoveries"]}
+    assert {"relearn", "quantize", "merge", "prune", "paraphrase", "jailbreak"} <= tried
+    passes = results["benchmarks"][0]["passes"]
+    assert passes["reused"] == sum(one["reused"] for row in rows.values() for one in row["recoveries"]) > 0
     assert all((tmp_path / "audit" / name).stat().st_size for name in ("report.html", "report.md", "cost.json"))
     code, _, err = lethe(*audit, "--require", "removal")
     assert code == 3
@@ -117,7 +131,7 @@ def test_the_untouched_model_is_audited_as_not_forgotten(desk: Desk, lethe: Comm
     models += ["--control", desk.control_1, "--control", desk.control_2]
     code, *_ = lethe(
         "audit", *models, *desk.sets(), "--out", str(tmp_path / "a"), "--attack", "quantize:bits=8",
-        "--require", "suppression",
+        "--budget", "quick", "--require", "suppression",
     )  # fmt: skip
     assert code == 3
     row = json.loads((tmp_path / "a" / "results.json").read_text())["benchmarks"][0]["rows"][-1]

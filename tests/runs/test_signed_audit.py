@@ -24,7 +24,18 @@ Command = Callable[..., tuple[int, str, str]]
 def arguments(desk: Desk, model: str | Path, out: Path, *more: str) -> list[str]:
     """A quick audit of the target itself, which stands in for an unlearned model."""
     models = ["--model", str(model), "--original", desk.target, "--control", desk.control_1]
-    return ["audit", *models, *desk.sets(), "--attack", "quantize:bits=8", "--out", str(out), *more]
+    return [
+        "audit",
+        *models,
+        *desk.sets(),
+        "--attack",
+        "quantize:bits=8",
+        "--budget",
+        "quick",
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 @pytest.fixture
