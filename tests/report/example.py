@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lethe.findings import Check, EvidenceClass, Outcome, Point, Recovery, Verdict
+from lethe.findings import Check, EvidenceClass, LeftOut, Outcome, Point, Recovery, Verdict
 from lethe.runs.results import BenchmarkResult, Cost, Results, Role, Row
 from lethe.score import Score
 
@@ -131,6 +131,10 @@ CHECKS: list[tuple[str, str, EvidenceClass]] = [
     ("R6", "Merge with the original", "E3"),
     ("N1", "Linear probe on every layer", "E4"),
 ]
+LEFT_OUT = {
+    "rmu": (LeftOut("gcg", "R1", "too dear for the budget standard; thorough pays for it"),),
+    "idk": (LeftOut("steer:layer=2", "R7", "InputError: no direction tells the two sets apart", failed=True),),
+}
 UNTESTED = {"R1": "no attack of this kind is built yet", "N1": "needs hidden states; not part of this run"}
 
 
@@ -285,10 +289,11 @@ def _row(
         model=sha256(f"{benchmark}/{label}/{seed}".encode()).hexdigest(),
         changed=0 if label in ("target", "refusal") else 431_232,
         scores=tuple(scores),
-        recoveries=_recoveries(label, n, rng) if role == "method" and label != "ga" else (),
+        recoveries=_recoveries(label, n, rng, family) if role == "method" and label != "ga" else (),
         verdict=_verdict(label) if label in REACHED else None,
         answers=tuple(answers),
         card=card,
+        left_out=LEFT_OUT.get(label, ()),
     )
 
 
@@ -305,15 +310,33 @@ def _score(entry: Any, level: float, n: int, seed: int, rng: np.random.Generator
     )
 
 
-def _recoveries(label: str, n: int, rng: np.random.Generator) -> tuple[Recovery, ...]:
+# attack, unit, strengths, line, class, share of the method's own weakness, settings
+ATTACKS: list[tuple[str, str, tuple[float, ...], str, EvidenceClass, float, list[dict[str, Any]]]] = [
+    ("relearn", "steps", (2, 8, 32), "R3", "E3", 1.0, [{"fraction": 0.5}]),
+    ("quantize", "bits", (8, 4), "R5", "E3", 0.5, [{}]),
+    ("paraphrase", "", (1,), "B3", "E1", 0.25, [{}]),
+]
+OF_TEXTS: list[tuple[str, str, tuple[float, ...], str, EvidenceClass, float, list[dict[str, Any]]]] = [
+    ("translate", "language", (1, 2, 3, 4, 5), "B3", "E1", 0.4, [{}]),
+    ("hint", "facts", (1, 2, 4), "R2", "E2", 0.7, [{}]),
+    ("finetune", "steps", (4, 16), "R4", "E3", 0.9, [{"lr": 1e-4}, {"lr": 1e-3}, {"lr": 1e-2}]),
+    ("latent", "mean state lengths", (0.1, 0.3, 1), "R7", "E3", 1.3, [{"layer": 1}]),
+    ("merge", "share", (0.25, 0.5, 0.75), "R6", "E3", 1.6, [{}]),
+]
+
+
+def _recoveries(label: str, n: int, rng: np.random.Generator, family: str) -> tuple[Recovery, ...]:
     share = {"consistent with removal": 0.03, "suppression": 0.6, "not forgotten": 0.4}.get(REACHED[label][0], 0.1)
-    if label == "task_vector":
-        return (_recovery("relearn", "steps", (2, 8, 32), 0.93, 0.95, share, n, rng),)
-    return (
-        _recovery("relearn", "steps", (2, 8, 32), 0.1, 0.96, share, n, rng),
-        _recovery("quantize", "bits", (8, 4), 0.1, 0.96, share / 2, n, rng),
-        _recovery("paraphrase", "", (1,), 0.1, 0.9, share / 4, n, rng),
-    )
+    before, original = (0.93, 0.95) if label == "task_vector" else (0.1, 0.96)
+    made = []
+    for name, unit, strengths, check, evidence, part, settings in ATTACKS + OF_TEXTS * (family == "language"):
+        if label == "task_vector" and name != "relearn":
+            continue
+        for place, options in enumerate(settings):
+            ends = (before, original, share * part / (1 + place) * (1 + float(rng.normal(0, 0.1 * (part != 1)))))
+            one = _recovery(name, unit, strengths, *ends, n, rng)
+            made.append(replace(one, check=check, evidence_class=evidence, options=options))
+    return tuple(made)
 
 
 def _recovery(
@@ -324,15 +347,14 @@ def _recovery(
     for place, strength in enumerate(strengths, 1):
         gain = share * (original - before) * place / len(strengths) + float(rng.normal(0, 0.01))
         control = before + 0.04 * place
-        value = before + gain + 0.04 * place
-        points.append(Point(strength, value, value - 0.07, value + 0.07, control, original))
-    span = original - before
-    known = span >= 0.05
+        value = min(1.0, before + gain + 0.04 * place)
+        points.append(Point(strength, value, value - 0.07, min(1.0, value + 0.07), control, original))
+    known = original - before >= 0.05
     return Recovery(
         attack=attack,
-        options={"fraction": 0.5} if attack == "relearn" else {},
-        check={"relearn": "R3", "quantize": "R5", "paraphrase": "B3"}[attack],
-        evidence_class="E1" if attack == "paraphrase" else "E3",
+        options={},
+        check="",
+        evidence_class="E3",
         measure="probability.answer",
         unit=unit,
         before=before,
@@ -353,5 +375,8 @@ def _verdict(label: str) -> Verdict:
         below = bool(highest) and evidence <= highest
         outcome: Outcome = "NOT TESTED" if identifier in UNTESTED else "PASS" if below else "FAIL"
         value, limit = (None, None) if outcome == "NOT TESTED" else (0.08 if below else 0.61, 0.25)
-        checks.append(Check(identifier, title, evidence, outcome, value, limit, UNTESTED.get(identifier, "")))
-    return Verdict(INTENT.get(label, "removal"), reached, highest, sentence, tuple(checks))  # pyright: ignore[reportArgumentType]
+        p = None if value is None else 0.4 if below else 0.0004
+        checks.append(
+            Check(identifier, title, evidence, outcome, value, limit, UNTESTED.get(identifier, ""), p_adjusted=p)
+        )
+    return Verdict(INTENT.get(label, "removal"), reached, highest, sentence, tuple(checks), "standard")  # pyright: ignore[reportArgumentType]

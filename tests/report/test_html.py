@@ -13,7 +13,18 @@ from lethe.report import load_folder, write_report
 from lethe.runs.results import Results, Row
 
 VOID = {"meta", "link", "br", "wbr", "img", "path", "circle", "use", "input", "hr"}
-SECTIONS = ["verdict", "table", "tradeoff", "attacks", "answers", "methods", "cost", "environment"]
+SECTIONS = [
+    "verdict",
+    "attackers",
+    "checklist",
+    "table",
+    "tradeoff",
+    "attacks",
+    "answers",
+    "methods",
+    "cost",
+    "environment",
+]
 
 
 class Page(HTMLParser):
@@ -156,7 +167,7 @@ def test_ids_are_unique_and_every_reference_has_its_end(page: str, parsed: Page)
 
 def test_tables_and_figures_tell_what_they_are(parsed: Page):
     assert len(parsed.all("caption")) == len(parsed.all("table"))
-    assert all(attributes.get("scope") in ("col", "row") for attributes in parsed.all("th"))
+    assert all(attributes.get("scope") in ("col", "row", "rowgroup") for attributes in parsed.all("th"))
     figures = [svg for svg in parsed.all("svg") if svg.get("aria-hidden") != "true"]
     assert len(figures) >= 3
     assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in figures)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from lethe.findings import Recovery
-from lethe.report.numbers import finite, interval, number
+from lethe.findings import EvidenceClass, Recovery
+from lethe.report.numbers import finite, number, share
 from lethe.report.tables import Group, settings
 from lethe.scoring.recovery import MIN_SPAN
+
+# Units whose strengths number kinds of input, in no order: no line joins them.
+CATEGORIES = {"", "form", "language", "template"}
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,27 @@ class Curve:
     attack: str
     options: str
     recoveries: tuple[Recovery, ...]
+    setting: str = ""  # the options that tell this setting of the attack from others of the same run
+
+    @property
+    def check(self) -> str:
+        """The line of the checklist that the attack answers."""
+        return self.recoveries[0].check
+
+    @property
+    def evidence_class(self) -> EvidenceClass:
+        """The attack's evidence class."""
+        return self.recoveries[0].evidence_class
+
+    @property
+    def named(self) -> str:
+        """`relearn (lr=0.003)`; the name alone where there was one setting."""
+        return f"{self.attack} ({self.setting})" if self.setting else self.attack
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether strengths are amounts; templates, languages and the like are only told apart by their numbers."""
+        return self.unit not in CATEGORIES
 
     @property
     def unit(self) -> str:
@@ -70,6 +94,16 @@ class Curve:
         return _mean([recovery.adjusted for recovery in self.recoveries])
 
     @property
+    def back(self) -> float:
+        """What is known to have come back: adjusted, or of what was removed where no control was attacked."""
+        if self.adjusted is not None:
+            return self.adjusted
+        before, original, highest = finite(self.values[0]), finite(self.originals[0]), self.highest
+        if before is None or original is None or highest is None or original - before < MIN_SPAN:
+            return 0.0
+        return (highest - before) / (original - before)
+
+    @property
     def bounds(self) -> tuple[float, float] | None:
         """The interval over items of a single seed."""
         low, high = finite(self.recoveries[0].low), finite(self.recoveries[0].high)
@@ -80,8 +114,8 @@ class Curve:
         """`[low, high]` of one seed, `± sd` of several."""
         known = [value for value in (finite(recovery.adjusted) for recovery in self.recoveries) if value is not None]
         if len(known) > 1:
-            return f"± {number(stdev(known), 2)}"
-        return interval(*self.bounds, 2) if self.bounds else ""
+            return f"± {share(stdev(known))}"
+        return f"[{share(self.bounds[0])}, {share(self.bounds[1])}]" if self.bounds else ""
 
     @property
     def undefined(self) -> str:
@@ -106,16 +140,34 @@ class Curve:
 
 def curves(lines: Sequence[Group]) -> list[Curve]:
     """Every attack on every group, in the order of the groups."""
-    found = []
+    found: list[Curve] = []
+    given: dict[str, list[dict[str, str]]] = {}  # attack -> options of each of its settings
     for line in lines:
         alike: dict[tuple[str, str], list[Recovery]] = {}
         for recovery in (recovery for row in line.rows for recovery in row.recoveries):
-            options = ", ".join(
-                f"{name}={value}" for name, value in settings(recovery.options).items() if name != "seed"
-            )
-            alike.setdefault((recovery.attack, options), []).append(recovery)
+            alike.setdefault((recovery.attack, _told(_options(recovery))), []).append(recovery)
+            known = given.setdefault(recovery.attack, [])
+            known += [options for options in [_options(recovery)] if options not in known]
         found += [Curve(line.label, attack, options, tuple(each)) for (attack, options), each in alike.items()]
-    return found
+    return [replace(one, setting=_told(_telling(_options(one.recoveries[0]), given[one.attack]))) for one in found]
+
+
+def _options(recovery: Recovery) -> dict[str, str]:
+    return {name: value for name, value in settings(recovery.options).items() if name != "seed"}
+
+
+def _telling(own: dict[str, str], others: Sequence[dict[str, str]]) -> dict[str, str]:
+    return {name: own[name] for name in own if any(other.get(name) != own[name] for other in others)}
+
+
+def _told(options: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())
+
+
+def worst(attacks: Iterable[Curve]) -> Curve | None:
+    """The curve of which most came back beyond the control's gain; None where that is defined for none."""
+    known = [one for one in attacks if one.adjusted is not None]
+    return max(known, key=lambda one: one.adjusted or 0.0, default=None)
 
 
 def span(drawn: Sequence[Curve]) -> tuple[float, float]:

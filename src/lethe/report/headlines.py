@@ -39,13 +39,13 @@ def write_headlines(found: Headlines, folder: str | Path) -> Path:
 
 
 def headline(found: Headlines) -> str:
-    """All claims in one sentence: `8 claims over 3 seeds: 6 hold, 1 does not, 1 is not shown.`"""
+    """All claims in one sentence: `8 claims over 3 seeds: 6 hold, 1 does not, 1 is not shown`."""
     tally = Counter(one.outcome for one in found.findings)
     parts = [f"{tally[word]} {_said(word, tally)}" for word in get_args(Outcome) if tally[word]]
     return f"{count(len(found.findings), 'claim')} over {count(found.seeds, 'seed')}: {', '.join(parts) or 'none'}."
 
 
-def _said(word: Outcome, tally: Mapping[Outcome, int]) -> str:
+def _said(word: Outcome, tally: Mapping[str, int]) -> str:
     """An outcome as the verb of as many claims; after those that hold, the others do not."""
     one = tally[word] == 1
     if word == "does not hold":

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lethe.auditing.lines import LEFT
 from lethe.report import trust
-from lethe.report.attacks import Curve, span
-from lethe.report.numbers import number, printable
-from lethe.report.plots import curve, scatter
-from lethe.report.verdicts import MEANING
+from lethe.report.heat import MARKS, SHADES
+from lethe.report.numbers import number, printable, share
+from lethe.report.panels import Tier, tiers
+from lethe.report.plots import scatter, styles, variance
+from lethe.report.verdicts import MEANING, amount, chance, small
 from lethe.report.view import Section, View
 from lethe.scoring.recovery import MIN_SPAN
-
-
-@dataclass(frozen=True)
-class Panels:
-    """All curves of one attack, one small multiple per method."""
-
-    attack: str
-    options: str
-    measure: str
-    drawn: list[tuple[Curve, Markup]]
 
 
 def html(view: View) -> str:
@@ -33,12 +23,17 @@ def html(view: View) -> str:
     page = environment().get_template("report.html.j2")
     return page.render(
         view=view,
-        meaning=MEANING,
+        meanings=MEANING,
         trust=trust.told,
         legend=trust.legend(),
         min_span=MIN_SPAN,
+        limit=LEFT,
+        marks=MARKS,
+        shades=SHADES,
         figures={section.anchor: _scatter(section) for section in view.sections},
-        panels={section.anchor: _panels(section) for section in view.sections},
+        tiers={section.anchor: _tiers(section) for section in view.sections},
+        styles={section.anchor: styles(section.attacks, section.heat.labels) for section in view.sections},
+        directions={section.anchor: _directions(section) for section in view.sections},
     )
 
 
@@ -52,7 +47,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_safe,
     )
+    made.globals["meaning"] = MEANING.__getitem__
     made.filters["number"] = number
+    made.filters["share"] = share
+    made.filters["amount"] = amount
+    made.filters["chance"] = chance
+    made.filters["small"] = small
     made.filters["breakable"] = breakable
     return made
 
@@ -76,13 +76,11 @@ def _scatter(section: Section) -> Markup | None:
     return scatter(f"{section.anchor}-scatter", section.lines, knowledge, utility)
 
 
-def _panels(section: Section) -> list[Panels]:
-    """One set per attack that was made at more than one strength; a single strength is a line of the table."""
-    kinds = Counter((one.attack, one.options) for one in section.attacks if len(one.recoveries[0].points) > 1)
-    found = []
-    for place, (attack, options) in enumerate(kinds):
-        drawn = [one for one in section.attacks if (one.attack, one.options) == (attack, options)]
-        limits = span(drawn)
-        panels = [(one, curve(f"{section.anchor}-a{place}-{i}", one, *limits)) for i, one in enumerate(drawn)]
-        found.append(Panels(attack, options, drawn[0].recoveries[0].measure, panels))
-    return found
+def _directions(section: Section) -> Markup | None:
+    found = section.directions
+    return None if isinstance(found, str) else variance(f"{section.anchor}-directions", found)
+
+
+def _tiers(section: Section) -> list[Tier]:
+    labels = section.heat.labels
+    return tiers(section.anchor, section.attacks, labels, styles(section.attacks, labels))

@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lethe.report import trust
-from lethe.report.numbers import number, printable
-from lethe.report.verdicts import MEANING
+from lethe.report.numbers import number, printable, share
+from lethe.report.verdicts import MEANING, amount, chance
 from lethe.report.view import View
 
 
@@ -36,6 +36,9 @@ def environment() -> Environment:
         finalize=lambda value: plain(value) if isinstance(value, str) and not isinstance(value, Verbatim) else value,
     )
     made.filters["number"] = number
+    made.filters["share"] = share
+    made.filters["amount"] = amount
+    made.filters["chance"] = chance
     made.filters["verbatim"] = Verbatim
     made.filters["fenced"] = fenced
     return made

@@ -46,6 +46,12 @@ def interval(low: float | None, high: float | None, decimals: int = 3) -> str:
     return f"[{number(low, decimals)}, {number(high, decimals)}]"
 
 
+def share(value: float | None) -> str:
+    """A share with two decimals, never in powers of ten: what is below a hundredth is 0.00."""
+    known = finite(value)
+    return DASH if known is None else number(round(known, 2), 2)
+
+
 def count(value: int, noun: str) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{value:,} {noun}{'' if value == 1 else 's'}"

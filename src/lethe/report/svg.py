@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 # A figure is drawn in these colours, and each then becomes the page's custom property of that name, which is another
 # one in the dark. They are told apart by their last byte; what they look like matters to nobody.
-INK, MUTED, RULE, PAPER, ACCENT, CONTROL, FLOOR = (f"#0a0b{byte:02x}" for byte in range(0x10, 0x17))
+INK, MUTED, RULE, PAPER, ACCENT, CONTROL, FLOOR, WARN, *SERIES = (f"#0a0b{byte:02x}" for byte in range(0x10, 0x1E))
 PROPERTY = {
     INK: "--ink", MUTED: "--muted", RULE: "--rule", PAPER: "--paper", ACCENT: "--accent", CONTROL: "--control",
-    FLOOR: "--floor",
+    FLOOR: "--floor", WARN: "--warn", **{colour: f"--series-{i}" for i, colour in enumerate(SERIES, 1)},
 }  # fmt: skip
 
 STYLE = {

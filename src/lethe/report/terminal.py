@@ -6,13 +6,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lethe.auditing.verdict import EXPOSING
+from lethe.auditing.robustness import MERGING
 from lethe.report import blind, trust
-from lethe.report.attacks import Curve, curves
+from lethe.report.attacks import Curve, curves, worst
 from lethe.report.headlines import bound, headline, reach, shown
-from lethe.report.numbers import DASH, number, printable
+from lethe.report.intake import Asked
+from lethe.report.numbers import DASH, number, printable, share
+from lethe.report.reach import reached
 from lethe.report.tables import Column, Group, column, groups, names
-from lethe.report.verdicts import finding, untested
+from lethe.report.verdicts import finding, findings, untested
 from lethe.report.view import looked
 from lethe.runs.headlines import Headlines
 from lethe.runs.results import BenchmarkResult
@@ -26,6 +28,7 @@ STYLE = {
     "not forgotten": "red",
     "failed": "red",
 }
+MANY = 12  # checks that are named by their number alone, and not by their title
 OUTCOME = {"holds": "blue", "does not hold": "red", "not shown": "yellow", "measured": "dim", "failed": "red"}
 ROLE = {"target": "bold", "control": "bold green", "floor": "dim", "method": "bold"}
 
@@ -54,6 +57,32 @@ def terminal_table(benchmark: BenchmarkResult) -> Table:
         cells = [_cell(one, place) for one in shown]
         recovered = [_worst([curve for curve in attacks if curve.label == line.label], line)] if attacks else []
         table.add_row(_verdict(line), *cells, *recovered, end_section=ends)
+    return table
+
+
+def attackers_table(benchmark: BenchmarkResult, asked: Asked | None = None) -> Table:
+    """What each attacker gets back from each audited method at worst, with the lines that failed or nobody tested.
+
+    Args:
+        benchmark: The audited models.
+        asked: The intake, which names the attacker to withstand.
+    """
+    lines = [line for line in groups(benchmark) if line.role == "method"]
+    told = f"Attacker to withstand: {asked.told}{'' if asked.is_stated else ' (not stated)'}." if asked else ""
+    title = "What an attacker gets back"
+    table = Table(title=Text(title, "bold"), title_justify="left", box=SIMPLE_HEAD, padding=0,
+                  caption=Text(told, "dim"), caption_justify="left")  # fmt: skip
+    for name in ("attacker", "gets back", "tried", "failed", "not tested"):
+        table.add_column(name, overflow="fold")
+    for one in reached(findings(lines), curves(lines)):
+        for place, access in enumerate(one.accesses):
+            name = Text(access.threat, "bold" if asked and asked.threat == access.threat else "")
+            if len(lines) > 1 and place == 0:
+                name = Text.assemble((f"{printable(one.finding.group.label)}\n", ROLE["method"]), name)
+            by = (f"\n{printable(access.by)}", "dim") if access.by else ""
+            failed = Text(", ".join(check.id for check in access.failed) or DASH, "red" if access.failed else "dim")
+            table.add_row(name, Text.assemble(access.back, by), access.tried, failed, ", ".join(access.not_tested))
+        table.add_section()
     return table
 
 
@@ -125,18 +154,19 @@ def _cell(one: Column, place: int) -> Text:
 
 def _worst(attacks: list[Curve], line: Group) -> Text:
     """The most that an attack brought back of those that can decide: merging puts the original's own weights back."""
-    deciding = [curve for curve in attacks if curve.recoveries[0].check in EXPOSING]
-    known = [curve for curve in deciding if curve.adjusted is not None]
-    if not known:
+    deciding = [curve for curve in attacks if curve.attack not in MERGING]
+    if (found := worst(deciding)) is None:
         return Text(("undefined" if deciding else "not tested") if line.role == "method" else "", "dim")
-    worst = max(known, key=lambda curve: curve.adjusted or 0.0)
-    return Text.assemble(number(worst.adjusted, 2), (f"\n{worst.attack}", "dim"))
+    return Text.assemble(share(found.adjusted), (f"\n{found.attack}", "dim"))
 
 
 def _caption(benchmark: BenchmarkResult, lines: list[Group], shown: list[Column]) -> Text:
     found = [finding(line) for line in lines if line.role == "method" and any(row.verdict for row in line.rows)]
-    left_out = [f"{check.id} {check.title} ({who})" for check, who in untested(found)]
-    told = f"Not tested: {'; '.join(left_out)}." if left_out else ""
+    left_out = untested(found)
+    named = [f"{check.id} {check.title} ({who})" for check, who in left_out]
+    if len(named) > MANY:
+        named = [check.id if who == "all" else f"{check.id} ({who})" for check, who in left_out]
+    told = f"Not tested: {('; ' if len(named) <= MANY else ', ').join(named)}." if named else ""
     legend = "≈ as near to the control as one more control could stand; [95 % interval over items]; ± sd over seeds."
     trusted = "; ".join(f"{one.metric.replace('_', ' ')} on {one.set} {one.trust}" for one in shown)
     parts = [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from lethe.findings import Check, EvidenceClass, Verdict
+from lethe.findings import Check, EvidenceClass, LeftOut, Verdict
 from lethe.report.numbers import count, finite, joined, number
 from lethe.report.tables import Group
 from lethe.runs.results import Row
@@ -58,6 +58,22 @@ class Rung:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How much was tried on one group, and what was not."""
+
+    name: str = ""  # quick, standard or thorough; "" where attacks were named one by one
+    tried: int = 0  # attack settings
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """`quick: 7 attack settings tried, 4 left out`."""
+        name = self.name or "no budget stated"
+        left = f", {len(self.left_out):,} left out" if self.left_out else ""
+        return f"{name}: {count(self.tried, 'attack setting')} tried{left}"
+
+
+@dataclass(frozen=True)
 class Finding:
     """The verdict on one group: the weakest of its seeds, with how many of them share it."""
 
@@ -70,6 +86,22 @@ class Finding:
     ladder: tuple[Rung, ...]
     failed: tuple[Check, ...]
     untested: tuple[Check, ...]
+    checks: tuple[Check, ...] = ()  # all of them, the worst of the seeds
+    budget: Budget = Budget()
+
+    @property
+    def tiers(self) -> list[tuple[EvidenceClass, list[Check]]]:
+        """The checks by evidence class."""
+        grouped = {name: [check for check in self.checks if check.evidence_class == name] for name in CLASSES}
+        return [(name, grouped[name]) for name in CLASSES if grouped[name]]
+
+    @property
+    def left(self) -> list[tuple[EvidenceClass, list[str]]]:
+        """What was not tested, by evidence class; of a class without any check, all."""
+        known = (
+            (rung, [check.id for check in self.untested if check.evidence_class == rung.name]) for rung in self.ladder
+        )
+        return [(rung.name, lines or ["no check"]) for rung, lines in known if lines or not rung.checks]
 
     @property
     def key(self) -> str:
@@ -111,7 +143,26 @@ def finding(line: Group) -> Finding:
         ladder=tuple(_rung(name, checks) for name in CLASSES),
         failed=tuple(check for check in checks if check.outcome == "FAIL"),
         untested=tuple(check for check in checks if check.outcome == "NOT TESTED"),
+        checks=tuple(checks),
+        budget=_budget(line),
     )
+
+
+def _budget(line: Group) -> Budget:
+    said = [row.verdict for row in line.rows if row.verdict]
+    settings = max((len(row.recoveries) for row in line.rows), default=0)
+    return Budget(
+        name=next((verdict.budget for verdict in said if verdict.budget), ""),
+        tried=max([settings, *(verdict.tried for verdict in said)]),
+        left_out=left_out([line]),
+    )
+
+
+def left_out(lines: Sequence[Group]) -> tuple[LeftOut, ...]:
+    """The attacks that were meant for these groups and not made, each once per reason."""
+    rows = [row for line in lines for row in line.rows]
+    found = (one for row in rows for one in (*row.left_out, *(row.verdict.left_out if row.verdict else ())))
+    return tuple(dict.fromkeys(found))
 
 
 def _reached(row: Row) -> str:
@@ -189,8 +240,25 @@ def checklist(found: Sequence[Finding]) -> list[Line]:
 def _measured(check: Check) -> str:
     if finite(check.value) is None:
         return ""
-    limit = "" if finite(check.threshold) is None else f" (limit {number(check.threshold, 2)})"
-    return f"{number(check.value, 2)}{limit}"
+    limit = "" if finite(check.threshold) is None else f" (limit {amount(check.threshold)})"
+    return f"{amount(check.value)}{limit}{f', p {chance(check)}' if chance(check) else ''}"
+
+
+def amount(value: float | None) -> str:
+    """A check's value or threshold: two decimals, of counts none."""
+    known = finite(value)
+    return number(known, 0 if known is not None and abs(known) >= 100 else 2)
+
+
+def chance(check: Check) -> str:
+    """`0.021`: the check's p, corrected for all tested lines where that was done; "" where there is none."""
+    return small(check.p if finite(check.p_adjusted) is None else check.p_adjusted)
+
+
+def small(p: float | None) -> str:
+    """A p-value with three decimals or `< 0.001`; "" where there is none."""
+    known = finite(p)
+    return "" if known is None else number(known, 3) if known >= 0.001 else "< 0.001"
 
 
 def untested(found: Sequence[Finding]) -> list[tuple[Check, str]]:
@@ -204,6 +272,16 @@ def untested(found: Sequence[Finding]) -> list[tuple[Check, str]]:
             who.setdefault(key, []).append(one.group.label)
     everyone = len(found)
     return [(first[key], "all" if len(who[key]) == everyone else ", ".join(who[key])) for key in first]
+
+
+def unmade(found: Sequence[Finding], of_all: Sequence[LeftOut]) -> list[tuple[LeftOut, str]]:
+    """Every attack that was not made, each once per reason, with whom it should have been made on."""
+    who: dict[LeftOut, list[str]] = {one: [] for one in of_all}
+    for one in found:
+        for left in one.budget.left_out:
+            who.setdefault(left, []).append(one.group.label)
+    everyone = len(found)
+    return [(one, ", ".join(names) if 0 < len(names) < everyone else "all") for one, names in who.items()]
 
 
 def unattempted(found: Sequence[Finding]) -> list[EvidenceClass]:

@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lethe.findings import Check, EvidenceClass
+from lethe.findings import Check, EvidenceClass, LeftOut
 from lethe.report import blind, verdicts
 from lethe.report.attacks import Curve, curves
+from lethe.report.directions import Directions, directions
+from lethe.report.heat import Heat, heat
+from lethe.report.intake import Asked, intake_of
 from lethe.report.numbers import count, finite, joined, number
+from lethe.report.reach import Reached, reached
 from lethe.report.tables import Column, Group, columns, groups, settings
 from lethe.report.verdicts import Finding, Line
 from lethe.runs.results import BenchmarkResult, Cost, Results
@@ -85,9 +89,14 @@ class Section:
     unattempted: list[EvidenceClass]  # evidence classes for which no check exists at all
     attacks: list[Curve]
     unattacked: list[str]
+    reached: list[Reached]  # what each attacker gets back
+    heat: Heat
+    directions: Directions | str  # of the recovery over methods and attacks, or why there are none
+    left_out: list[tuple[LeftOut, str]]  # attacks that were not made, and on whom
     items: list[Item]
     cards: list[MethodCard]
     expenses: list[Expense]
+    asked_for: Asked | None  # the intake, where this is an audit
     blind: str  # what was found of the membership split without a model
     passes: str  # how often the models were looked at
 
@@ -105,6 +114,16 @@ class Section:
     def finding_chunks(self) -> list[list[int]]:
         """Numbers of the audited groups in such portions."""
         return _portions(len(self.findings))
+
+    @property
+    def alone(self) -> Finding | None:
+        """The verdict of an audit of one model, which the page then tells at length."""
+        return self.findings[0] if len(self.findings) == 1 and self.findings[0].checks else None
+
+    @property
+    def heat_chunks(self) -> list[list[int]]:
+        """Numbers of the attacked groups in such portions."""
+        return _portions(len(self.heat.labels))
 
     @property
     def controls(self) -> int:
@@ -128,6 +147,11 @@ class View:
     environment: dict[str, str]
     config: str  # JSON
 
+    @property
+    def alone(self) -> bool:
+        """Whether a single model was audited anywhere."""
+        return any(section.alone for section in self.sections)
+
 
 def view(results: Results, costs: Mapping[str, Cost]) -> View:
     """Work out the report.
@@ -136,7 +160,8 @@ def view(results: Results, costs: Mapping[str, Cost]) -> View:
         results: The run's results.
         costs: Cost of each row by `BENCHMARK/ROW`; rows without one are printed as not measured.
     """
-    sections = [_section(benchmark, place, costs) for place, benchmark in enumerate(results.benchmarks, 1)]
+    put = intake_of(results.config)
+    sections = [_section(benchmark, place, costs, put) for place, benchmark in enumerate(results.benchmarks, 1)]
     methods = [found for section in sections for found in section.findings if found.group.role == "method"]
     return View(
         title=results.title,
@@ -150,26 +175,34 @@ def view(results: Results, costs: Mapping[str, Cost]) -> View:
     )
 
 
-def _section(benchmark: BenchmarkResult, place: int, costs: Mapping[str, Cost]) -> Section:
+def _section(benchmark: BenchmarkResult, place: int, costs: Mapping[str, Cost], put: Asked | None) -> Section:
     lines = groups(benchmark)
     found = verdicts.findings(lines)
     attacks = curves(lines)
+    shown = columns(benchmark, lines)
+    by_name = {column.name: column for column in shown}
+    table = heat(lines, attacks)
     attacked = {curve.label for curve in attacks}
     return Section(
         anchor=f"{re.sub(r'[^a-z0-9]+', '-', benchmark.name.lower()).strip('-') or 'benchmark'}-{place}",
         data=benchmark,
         asked=verdicts.asked(benchmark.request),
         lines=lines,
-        columns=columns(benchmark, lines),
+        columns=shown,
         findings=found,
         checklist=verdicts.checklist(found),
         untested=verdicts.untested(found),
         unattempted=verdicts.unattempted(found),
         attacks=attacks,
         unattacked=[line.label for line in lines if line.role == "method" and line.label not in attacked],
+        reached=reached(found, attacks),
+        heat=table,
+        directions=directions(table, lines, by_name.get(benchmark.knowledge), by_name.get(benchmark.utility)),
+        left_out=verdicts.unmade(found, benchmark.left_out),
         items=_items(benchmark, lines),
         cards=[_card(line) for line in lines if line.first.method],
         expenses=[_expense(line, benchmark.name, costs) for line in lines],
+        asked_for=put,
         blind=blind.told(benchmark.blind),
         passes=looked(benchmark.passes),
     )
