@@ -367,10 +367,13 @@ def _reaches(results: Any, required: str) -> bool:
 
 
 def _show(results: Any, folder: Path) -> None:
-    from lethe.report import terminal_table
+    from lethe.report import attackers_table, intake_of, terminal_table
 
+    asked = intake_of(results.config)
     for benchmark in results.benchmarks:
         _print(terminal_table(benchmark))
+        if asked is not None:
+            _print(attackers_table(benchmark, asked))
     typer.echo(f"Report: {folder / 'report.html'}")
 
 
