@@ -36,6 +36,8 @@ def test_what_is_read_of_states_is_free_of_padding(architecture: str):
         assert all(torch.allclose(together[layer][row], alone[layer][0], atol=1e-5) for layer in (0, 1))
     other_answer = prompt_states(model, [{**RECORDS[0], "answer": "Elsewhere."}], [1])[1]
     assert torch.allclose(together[1][0], other_answer[0], atol=1e-5)  # it stands before the answer
+    with pytest.raises(InputError, match="Record 'bare' has no prompt"):
+        prompt_states(model, [*RECORDS, {"id": "bare", "text": "Ada was born in Rome."}], [0])
     places: list[Place] = ["embeddings", 1]
     for place in places:
         singles = [scale(model, [example], place)[0] * example.length for example in model.encode(RECORDS)]

@@ -13,7 +13,7 @@ from lethe.request import Request
 
 @attack(
     families={"language"}, needs={"hidden"}, paper="2406.11717", requires={"forget", "retain"},
-    check="R7", evidence_class="E3", unit="share taken out",
+    check="R7", evidence_class="E3", fields={"answer"}, unit="share taken out",
     budgets={"quick": ("amounts=1",), "standard": ("",), "thorough": ("amounts=0.25,0.5,0.75,1,1.5,2",)},
 )  # fmt: skip
 def ablate_refusal(

@@ -18,13 +18,13 @@ from lethe.request import Request
 @attack(
     families={"language"}, needs={"hidden"}, paper="2502.05209", requires={"forget"},
     check="R7", evidence_class="E3", unit="RMS of the states",
-    budgets={"quick": ("draws=2",), "standard": ("draws=8",), "thorough": ("draws=64",)},
+    budgets={"quick": ("draws=2",), "standard": ("draws=16",), "thorough": ("draws=128,scales=0.05,0.1,0.2,0.4,0.8",)},
 )  # fmt: skip
 def activation_noise(
     model: LanguageModel,
     request: Request,
     *,
-    scales: tuple[float, ...] = (0.05, 0.1, 0.2),
+    scales: tuple[float, ...] = (0.1, 0.2, 0.4),
     draws: int = 4,
     layers: tuple[int, ...] = (),
     share: float = 0.5,

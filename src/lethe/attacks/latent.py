@@ -15,9 +15,9 @@ from lethe.request import Request
     families={"language"}, needs={"hidden"}, paper="2502.05209", requires={"forget"},
     check="R7", evidence_class="E3", unit="mean state lengths",
     budgets={
-        "quick": ("steps=6,radii=0.5,layers=0",),
-        "standard": ("steps=6,radii=0.25,1",),
-        "thorough": ("steps=40", "steps=40,seed=1", "steps=40,seed=2"),
+        "quick": ("radii=0.5,1",),
+        "standard": ("steps=30",),
+        "thorough": tuple(f"steps=100,radii=0.25,0.5,1,2,seed={seed}" for seed in range(3)),
     },
 )  # fmt: skip
 def latent(

@@ -15,7 +15,7 @@ from lethe.request import Request
 
 @attack(
     families={"language"}, needs={"hidden"}, paper="2312.06681", requires={"forget", "retain"},
-    variants=("original", "contrast"), check="R7", evidence_class="E3", unit="difference vectors",
+    variants=("original", "contrast"), check="R7", evidence_class="E3", fields={"answer"}, unit="difference vectors",
     budgets={
         "quick": ("",),
         "standard": ("", "variant=contrast"),

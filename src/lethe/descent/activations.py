@@ -49,11 +49,21 @@ def chosen_blocks(model: LanguageModel, layers: Sequence[int], what: str) -> lis
 
 
 def prompt_states(model: LanguageModel, records: Sequence[Record], layers: Sequence[int]) -> dict[int, Tensor]:
-    """Outputs (N, D) of the named blocks at the last token of each record's prompt, float32 on the CPU."""
+    """Outputs (N, D) of the named blocks at the last token of each record's prompt, float32 on the CPU.
+
+    Raises:
+        InputError: If a record is a text without a prompt.
+    """
     rows: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     order: list[Tensor] = []
     with model.evaluating():
         for batch in model.batches(model.encode(records)):
+            if bool((bare := batch.labels[:, 0] != IGNORED).any()):
+                record = records[int(batch.index[int(bare.int().argmax())])]
+                raise InputError(
+                    f"Record {record.get('id')!r} has no prompt of which the last token could be looked at; give "
+                    "records with a question and an answer."
+                )
             last = (batch.labels != IGNORED).int().argmax(1)  # the position that predicts the answer's first token
             for layer, states in model.hidden(batch, layers).items():
                 rows[layer].append(states[torch.arange(len(batch)), last].float().cpu())
