@@ -63,14 +63,15 @@ def test_what_exceeds_the_context_is_left_out_with_a_warning():
     world = talkative()
     records = world.request.forget
     (whole,) = hint(world.target, world.request, facts=(4,))
-    longest = max(example.length for example in world.target.encode(whole.forget))
+    told = [{**r, "answer": text} for r in whole.forget for text in (r["answer"], *r["perturbed_answer"])]
+    longest = max(example.length for example in world.target.encode(told))
     small = llama(world.target.tokenizer, longest - 1)  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.warns(UserWarning, match=f"of {len(records)} questions have no room for 4 facts"):
         (point,) = hint(small, world.request, facts=(4,))
     for cut, full in zip(point.forget, whole.forget, strict=True):
         assert full["question"].endswith(cut["question"])  # from the front
     small.encode(point.forget)
-    with pytest.raises(InputError, match="more than the model's context of 12 tokens"):
+    with pytest.raises(InputError, match="has no room for anything beside it in the model's context of 12 tokens"):
         list(hint(llama(small.tokenizer, 12), world.request))
 
 

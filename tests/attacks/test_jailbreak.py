@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.attacks.tiny import talkative
+from tests.attacks.tiny import llama, talkative
 
 from lethe.attacks.jailbreak import jailbreak
 from lethe.data.jailbreaks import TEMPLATES
@@ -42,3 +42,15 @@ def test_a_kind_that_is_named_must_be_possible():
     told = replace(world.request, forget=[world.request.forget[0], {"id": "t", "text": "Ada Vane wrote Salt."}])
     with pytest.raises(InputError, match=r"forget row 2 \('t'\) has no question and answer"):
         list(jailbreak(world.target, told))
+
+
+def test_what_the_context_cannot_hold_is_left_out_unless_it_is_named():
+    world = talkative()
+    (plain,) = jailbreak(world.target, world.request, kinds=("persona",))
+    longest = max(example.length for example in world.target.encode(plain.forget))
+    small = llama(world.target.tokenizer, longest + 9)  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.warns(UserWarning, match="no room for .*in-context learning"):
+        made = {point.strength for point in jailbreak(small, world.request)}
+    assert 1 in made and 8 not in made
+    with pytest.raises(InputError, match=r"jailbreak \(in-context learning\): the question of record '.*' has no room"):
+        list(jailbreak(small, world.request, kinds=("in-context learning",)))

@@ -19,13 +19,17 @@ def test_many_shots_are_retain_questions_and_are_cut_like_hints():
         assert three["turns"][:1] == one["turns"] and len({turn[0] for turn in three["turns"]}) == 3
         assert all(tuple(turn) in known and turn[1] != record["answer"] for turn in three["turns"])
         assert three["question"] == record["question"]
-    longest = max(example.length for example in world.target.encode(points[1].forget))
+    told = [{**r, "answer": text} for r in points[1].forget for text in (r["answer"], *r["perturbed_answer"])]
+    longest = max(example.length for example in world.target.encode(told))
     small = llama(world.target.tokenizer, longest - 1)  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.warns(UserWarning, match="questions have no room for 3 shots"):
         (cut,) = many_shot(small, world.request, shots=(3,))
     assert {len(asked["turns"]) for asked in cut.forget} == {2, 3}
     for asked, whole in zip(cut.forget, points[1].forget, strict=True):
         assert whole["turns"][-len(asked["turns"]) :] == asked["turns"]
+    with pytest.warns(UserWarning, match="12 of 12 questions have no room for 9 shots"):
+        points = list(many_shot(small, world.request, shots=(1, 9, 20)))
+    assert [point.strength for point in points] == [1, 9]  # 20 would be cut to the same
 
 
 def test_many_shots_need_questions_enough():

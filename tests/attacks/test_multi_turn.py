@@ -38,3 +38,14 @@ def test_bad_dialogues_are_refused():
             list(multi_turn(world.target, world.request, turns=turns))
     with pytest.raises(InputError, match="context of 40 tokens"):
         list(multi_turn(llama(world.target.tokenizer, 40), world.request))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_turns_that_exceed_the_context_are_left_out_with_a_warning():
+    world = talkative()
+    two = next(iter(multi_turn(world.target, world.request, turns=(2,)))).forget
+    told = [{**record, "answer": text} for record in two for text in (record["answer"], *record["perturbed_answer"])]
+    longest = max(example.length for example in world.target.encode(told))
+    small = llama(world.target.tokenizer, longest)  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.warns(UserWarning, match="no room for 3 turns"):
+        points = list(multi_turn(small, world.request))
+    assert [point.strength for point in points] == [1, 2]

@@ -62,8 +62,11 @@ def test_the_longest_version_that_fits_is_taken():
     lengths = [len(example.inputs["input_ids"]) for example in model().encode(versions)]
     assert [model(length).fitting(versions) for length in lengths] == [0, 1, 2]
     assert model(lengths[0] - 1).fitting(versions) == 1
-    with pytest.raises(InputError, match=f"record 'r' has {lengths[2]} tokens .* context of {lengths[2] - 1} tokens"):
-        model(lengths[2] - 1).fitting(versions)
+    assert model(lengths[2] - 1).fitting(versions) is None
+    told = [
+        {**one, "perturbed_answer": ["no", "Cleo Day of the hill"], "paraphrased_answer": "Day"} for one in versions
+    ]
+    assert model(lengths[0]).fitting(told) == 1  # a wrong answer is longer than the right one
 
 
 @pytest.mark.parametrize("turns", [["Who?"], [["Who?"]], [["a", "b", "c"]], ["ab"]])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from lethe.data.jailbreaks import TEMPLATES, fact, rewritten, tells
+from lethe.data.jailbreaks import TEMPLATES, fact, no_room, rewritten, tells
 from lethe.errors import InputError
 from lethe.findings import Tampered
 from lethe.models.language import LanguageModel
@@ -33,8 +33,8 @@ def hint(
         seed: Seed of their order; the request's where none is given.
 
     Raises:
-        InputError: If a record has no question, answer or entity, or there are too few facts that do not tell its
-            answer.
+        InputError: If a record has no question, answer or entity, there are too few facts that do not tell its
+            answer, or not even one fits the context.
     """
     if not facts or min(facts) < 1:
         raise InputError(f"hint: facts are {facts}; give numbers of facts, each 1 or more.")
@@ -45,12 +45,15 @@ def hint(
         for record, told in zip(request.forget, known, strict=True):
             texts = [" ".join(told[start:count]) for start in range(count)]
             versions = [rewritten({**record, "background": text}, HINT) for text in texts]
-            place = model.fitting(versions)
+            if (place := model.fitting(versions)) is None:
+                raise no_room("hint", record, model.max_length)
             asked.append({name: value for name, value in versions[place].items() if name != "background"})
             cut += place > 0
         if cut:
             warnings.warn(f"hint: {cut} of {len(asked)} questions have no room for {count} facts.", stacklevel=2)
         yield Tampered(model, float(count), asked)
+        if cut == len(asked):  # more would change nothing
+            return
 
 
 def _told(request: Request, row: int, count: int, seed: int) -> list[str]:

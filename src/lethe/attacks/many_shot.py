@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-from lethe.data.jailbreaks import fact, tells
+from lethe.data.jailbreaks import fact, no_room, tells
 from lethe.errors import InputError
 from lethe.findings import Tampered
 from lethe.models.language import LanguageModel
@@ -40,12 +40,15 @@ def many_shot(
         asked, cut = [], 0
         for record, turns in zip(request.forget, known, strict=True):
             versions = [{**record, "turns": turns[start:count]} for start in range(count)]
-            place = model.fitting(versions)
+            if (place := model.fitting(versions)) is None:
+                raise no_room("many_shot", record, model.max_length)
             asked.append(versions[place])
             cut += place > 0
         if cut:
             warnings.warn(f"many_shot: {cut} of {len(asked)} questions have no room for {count} shots.", stacklevel=2)
         yield Tampered(model, float(count), asked)
+        if cut == len(asked):  # more would change nothing
+            return
 
 
 def _shots(request: Request, row: int, count: int, seed: int) -> list[list[str]]:

@@ -1,9 +1,10 @@
 """Several turns: does a model tell at the end of a talk what it would not tell at once?"""
 
+import warnings
 from collections.abc import Iterator
 from typing import Literal
 
-from lethe.data.jailbreaks import DIALOGUE, dialogue
+from lethe.data.jailbreaks import DIALOGUE, dialogue, no_room
 from lethe.errors import InputError
 from lethe.findings import Tampered
 from lethe.models.language import LanguageModel
@@ -26,6 +27,8 @@ def multi_turn(
 ) -> Iterator[Tampered]:
     """Talk around the fact first, and have the model agree to answer; then ask.
 
+    Numbers of turns that exceed the context are left out, with a warning.
+
     Args:
         turns: Numbers of turns before the question, each 1 to 3.
         replies: What the assistant has said in them: scripted, where it agrees to everything (whoever writes the
@@ -33,7 +36,8 @@ def multi_turn(
         tokens: Longest own reply, tokens.
 
     Raises:
-        InputError: If a number of turns is out of range, a record is no question, or its dialogue exceeds the context.
+        InputError: If a number of turns is out of range, a record is no question, or its shortest dialogue exceeds the
+            context.
     """
     if not turns or any(not 1 <= count <= len(DIALOGUE) for count in turns):
         raise InputError(f"multi_turn: turns are {turns}; give numbers from 1 to {len(DIALOGUE)}.")
@@ -47,8 +51,11 @@ def multi_turn(
         asked: list[Record] = [
             {**record, "turns": talk[:count]} for record, talk in zip(request.forget, talks, strict=True)
         ]
-        for record in asked:
-            model.fitting([record])
+        if full := next((record for record in asked if model.fitting([record]) is None), None):
+            if count == min(turns):
+                raise no_room("multi_turn", full, model.max_length)
+            warnings.warn(f"multi_turn: the model's context has no room for {count} turns.", stacklevel=2)
+            return
         yield Tampered(model, float(count), asked)
 
 

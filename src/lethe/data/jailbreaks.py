@@ -151,6 +151,14 @@ def tells(text: str, record: Record) -> bool:
     return len(own & set(_words(text))) * 2 >= len(own)
 
 
+def no_room(attack: str, record: Record, context: int) -> InputError:
+    """What to say where not even the least that an attack puts beside a question fits the model's context."""
+    return InputError(
+        f"{attack}: the question of record {record['id']!r} has no room for anything beside it in the model's context "
+        f"of {context} tokens; leave this attack out."
+    )
+
+
 def _value(record: Record, name: str, beside: Sequence[Record]) -> str:
     if name == "name":
         return name_of(record)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DIFFERENCE = "lethe.models.difference"
 PROMPT = "Question: {question}\nAnswer:"  # TOFU's template for models without a chat format
+OTHER_ANSWERS = ("paraphrased_answer", "perturbed_answer", "choices")
 UNSTATED_CONTEXT = 2048  # tokens, for architectures without position embeddings
 
 
@@ -160,21 +161,18 @@ class LanguageModel(Model):
             )
         return self.prompt(record["question"], turns) + str(record.get("answer_prefix", ""))
 
-    def fitting(self, versions: Sequence[Mapping[str, Any]]) -> int:
+    def fitting(self, versions: Sequence[Mapping[str, Any]]) -> int | None:
         """Place of the first version of a record, from the longest to the shortest, that the context can hold.
 
-        Raises:
-            InputError: If it cannot hold the last one.
+        It must hold all that is looked at of a record: its answer, in other words too, and the wrong ones.
         """
-        lengths = []
         for place, record in enumerate(versions):
-            lengths.append(len(self._spelt(record, f"record {record.get('id')!r}")[0]))
-            if lengths[-1] <= self.max_length:
+            others = (record.get(name) or () for name in OTHER_ANSWERS)
+            told = [record["answer"], *(text for one in others for text in ([one] if isinstance(one, str) else one))]
+            encoded = (self._encode_answer({**record, "answer": answer}, "") for answer in told)
+            if all(len(ids) <= self.max_length for ids, _ in encoded):
                 return place
-        raise InputError(
-            f"record {versions[-1].get('id')!r} has {lengths[-1]} tokens with the least that is to stand before its "
-            f"question, more than the model's context of {self.max_length} tokens; shorten it."
-        )
+        return None
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
         """Token ids and shifted labels of every record.
@@ -209,7 +207,7 @@ class LanguageModel(Model):
         raise InputError(f"{where} has fields {sorted(record)}; a language model needs question, answer or text.")
 
     def _ids(self, text: str, special: bool = True) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
     def _encode_answer(self, record: Mapping[str, Any], where: str) -> tuple[list[int], list[int]]:
         prompt, answer = self.prompt_of(record), str(record["answer"])
@@ -224,7 +222,7 @@ class LanguageModel(Model):
             first = len(start)
         else:
             # Offsets into the joint text find the boundary; tokenising the prompt alone can be off by one.
-            encoded = self.tokenizer(joint, add_special_tokens=not chat, return_offsets_mapping=True)
+            encoded = self.tokenizer(joint, add_special_tokens=not chat, return_offsets_mapping=True, verbose=False)
             offsets: Any = encoded["offset_mapping"]
             ids: list[int] = list(encoded["input_ids"])
             first = next((t for t, (_, end) in enumerate(offsets) if end > len(prompt)), len(ids))
