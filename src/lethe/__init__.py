@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lethe.models import load
     from lethe.report.verified import verify
     from lethe.request import Request
-    from lethe.studies import calibrate, rescore, tddbench
+    from lethe.studies import calibrate, rescore, sequence, tddbench
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ _HOMES = {
     "load": "lethe.models",
     "observe": "lethe.evidence",
     "rescore": "lethe.studies",
+    "sequence": "lethe.studies",
     "tddbench": "lethe.studies",
     "tune": "lethe.api",
     "unlearn": "lethe.api",
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "observe",
     "rescore",
+    "sequence",
     "tddbench",
     "tune",
     "unlearn",

@@ -168,7 +168,8 @@ def bench(
     """Compare methods on a benchmark with controls, attacks and intervals.
 
     `lethe bench headlines` measures the claims of papers (--only, --seeds), `lethe bench calibrate` what every metric
-    and attack is worth (--models), `lethe bench tddbench` 21 ways to detect training records (--source, --set), and
+    and attack is worth (--models), `lethe bench tddbench` 21 ways to detect training records (--source, --set),
+    `lethe bench sequence` serves requests one after another (--methods, --set benchmark=NAME --set requests=N), and
     with --from-logs recorded logs of tofu or tddbench are scored (--control NAME).
     """
     chosen, options = _gathered(bench, locals())
@@ -184,7 +185,9 @@ def bench(
     if "only" in chosen:
         raise InputError(f"--only chooses among headlines; for the benchmark {name} give --methods.")
     if isinstance(chosen.get("methods"), str):
-        chosen["methods"] = _calls(chosen["methods"])
+        from lethe.runs.config import calls
+
+        chosen["methods"] = calls(chosen["methods"])
     chosen["control"] = _listed(chosen.get("control") or ())
     results = lethe.bench(name, options=options, **chosen)
     _show(results, Path(chosen["out"]))
@@ -337,17 +340,6 @@ def _gathered(command: Callable[..., Any], given: dict[str, Any]) -> tuple[dict[
     if isinstance(file.get("methods"), list):  # as the command line has them
         file["methods"] = ",".join(map(str, file["methods"]))
     return merged(converted(file, command, str(config)), own), {**options, **parse_settings(settings or ())}
-
-
-def _calls(text: str) -> list[str]:
-    """`npo:lr=1e-4,beta=0.2,rmu` as two calls: a part that is an option belongs to the call before it."""
-    calls: list[str] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        if calls and "=" in part and ":" not in part.partition("=")[0]:
-            calls[-1] += f",{part}"
-        else:
-            calls.append(part)
-    return calls
 
 
 def _need(chosen: dict[str, Any], *names: str) -> None:

@@ -1,9 +1,10 @@
-"""What `lethe bench` runs beside benchmarks: the calibration of metrics, and recorded logs scored without a model."""
+"""What `lethe bench` runs beside benchmarks: calibration, membership, requests in sequence, recorded logs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,16 @@ from lethe.report import headlines_table
 from lethe.report.calibration import calibration_table, write_calibration
 from lethe.report.detection import detection_table, read_costs, write_detection
 from lethe.report.recorded import recorded_table, write_recorded
+from lethe.report.sequence import sequence_table, write_sequence
+from lethe.report.thresholds import thresholds_table
+from lethe.runs.bench import divide
 from lethe.runs.calibrate import Calibration, run_calibration
+from lethe.runs.config import calls
 from lethe.runs.detection import Detection, rescored_detection, run_detection
+from lethe.runs.division import By
 from lethe.runs.recorded import Convention, Recorded, read_recorded
+from lethe.runs.sequence import Costs, Served, run_sequence, save
+from lethe.runs.thresholds import run_thresholds
 
 
 def calibrate(*, out: str | Path, models: int = 30, workers: int = 2) -> Calibration:
@@ -36,6 +44,26 @@ def calibrate(*, out: str | Path, models: int = 30, workers: int = 2) -> Calibra
     found = run_calibration(out, models=models, workers=workers)
     write_json(Path(out) / "calibration.json", asdict(found))
     write_calibration(found, out)
+    return found
+
+
+def thresholds(
+    *, out: str | Path, models: int = 12, seeds: int = 108, budget: str = "quick", workers: int = 2
+) -> dict[str, Any]:
+    """Audit models that truly never knew: how far each line of the checklist strays, and how often the audit errs.
+
+    Args:
+        out: Folder for thresholds.json, which is the data of `lethe.auditing`; a killed run goes on where it was.
+        models: Tiny language models retrained without the forget set, 12 or more.
+        seeds: Toys trained without it, 12 or more.
+        budget: What the tiny models are attacked with: quick, standard or thorough.
+        workers: Processes.
+
+    Raises:
+        InputError: If there are too few controls, or there is no such budget.
+    """
+    found = run_thresholds(out, models=models, seeds=seeds, budget=budget, workers=workers)
+    write_json(Path(out) / "thresholds.json", found)
     return found
 
 
@@ -99,6 +127,52 @@ def tddbench(
     return found
 
 
+def sequence(
+    *,
+    out: str | Path,
+    benchmark: str = "tofu",
+    methods: tuple[str, ...] = (),
+    requests: int = 0,
+    by: By = "entity",
+    orders: int = 3,
+    batches: tuple[int, ...] = (),
+    sizes: tuple[float, ...] = (),
+    repeat: bool = True,
+    seeds: int = 1,
+    controls: int = 3,
+    workers: int = 2,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Served, Costs]:
+    """Requests one after another on a benchmark: the lines O1 to O8 of the checklist.
+
+    Args:
+        out: Folder for results.json, cost.json, sequence.md, sequence.html and the states; a killed run goes on.
+        benchmark: Its forget set is divided into requests.
+        methods: Calls such as npo:lr=1e-3, over the benchmark's presets.
+        requests: Number of requests; 0 takes the benchmark's own where it has several, or five.
+        by: entity, all records of one entity, identity or user in one request; or record.
+        orders: Orders in which the requests are served, the given one included.
+        batches: Numbers of requests served at once, beside one and all.
+        sizes: Shares of all records, each forgotten afresh, such as 0.01,0.05,0.2.
+        repeat: Serve the last request a second time.
+        seeds: Seeds per method.
+        controls: Controls with different seeds.
+        workers: Processes.
+        options: Those of the benchmark, and of methods as `npo.beta`.
+
+    Raises:
+        InputError: If a number does not fit the forget set, or a name does not exist.
+    """
+    own, of_methods = divide(options or {})
+    found, costs = run_sequence(
+        out, benchmark=benchmark, options=own, methods=methods, of_methods=of_methods, requests=requests, by=by,
+        orders=orders, batches=batches, sizes=sizes, repeat=repeat, seeds=seeds, controls=controls, workers=workers,
+    )  # fmt: skip
+    save(found, costs, out)
+    write_sequence(found, costs, out)
+    return found, costs
+
+
 def rescore(
     name: str,
     source: str | Path,
@@ -158,10 +232,16 @@ def shown(name: str, chosen: Mapping[str, Any], options: Mapping[str, Any]) -> S
     if name == "calibrate":
         _takes(f"bench {name}", chosen, options, "models", "workers", "out")
         return Shown(calibration_table(calibrate(**chosen)), out / "calibration.html")
+    if name == "thresholds":
+        _takes("bench thresholds", chosen, {}, "models", "workers", "out")
+        given = bind(thresholds, {**options, **chosen, "out": str(out)}, what="bench thresholds")
+        return Shown(thresholds_table(thresholds(**given)), out / "thresholds.json")
     if name == "tddbench" and "from_logs" not in chosen:
         _takes("bench tddbench", chosen, {}, "source", "workers", "out")
         found = tddbench(**bind(tddbench, {**options, **chosen, "out": str(out)}, what="bench tddbench"))
         return Shown(detection_table(found, read_costs(out)), out / "tddbench.md")
+    if name == "sequence":
+        return _sequence(chosen, options)
     if "models" in chosen:
         raise InputError("--models belongs to `lethe bench calibrate`; a benchmark counts --seeds and --controls.")
     if "from_logs" not in chosen:
@@ -169,6 +249,23 @@ def shown(name: str, chosen: Mapping[str, Any], options: Mapping[str, Any]) -> S
     _takes(f"bench {name} --from-logs", chosen, {}, "from_logs", "control", "out")
     given = bind(read_recorded, {**options, **_controls(chosen)}, what=f"bench {name} --from-logs")
     return Shown(recorded_table(rescore(name, chosen["from_logs"], out=out, **given)), out / "report.html")
+
+
+def _sequence(chosen: Mapping[str, Any], options: Mapping[str, Any]) -> Shown:
+    """What --set names is the study's own where it has such an option, and the benchmark's or a method's otherwise."""
+    of_benchmark = ("source", "split", "model", "control")
+    _takes("bench sequence", chosen, {}, "methods", "seeds", "controls", "workers", "out", *of_benchmark)
+    own = [option for option in signature(sequence).parameters if option != "options"]
+    given = {key: value for key, value in options.items() if key in own}
+    given |= {key: value for key, value in chosen.items() if key not in of_benchmark}
+    others = {key: value for key, value in options.items() if key not in own}
+    others |= {key: chosen[key] for key in of_benchmark if key in chosen}
+    if "methods" in given:
+        given["methods"] = tuple(calls(given["methods"]))
+    bound = bind(sequence, {**given, "out": str(chosen["out"])}, what="bench sequence")
+    found, costs = sequence(**bound, options=others)
+    failed = [(f"{one.label}, seed {one.seed}, {one.kind}", one.failure) for one in found.courses if one.failure]
+    return Shown(sequence_table(found, costs), Path(chosen["out"]) / "sequence.html", failed)
 
 
 def _controls(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,3 +80,14 @@ def parse_settings(pairs: Iterable[str], flag: str = "--set") -> dict[str, str]:
 def merged(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The command line wins over the file; what neither gives is left out."""
     return {**file, **{key: value for key, value in given.items() if value not in (None, (), [], {})}}
+
+
+def calls(text: str) -> list[str]:
+    """`npo:lr=1e-4,beta=0.2,rmu` as two calls: a part that is an option belongs to the call before it."""
+    found: list[str] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        if found and "=" in part and ":" not in part.partition("=")[0]:
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return found

@@ -58,3 +58,18 @@ def _only_one(path: Path) -> Iterator[None]:
             yield
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextmanager
+def elsewhere(folder: Path) -> Iterator[None]:
+    """Another cache folder for a while, deleted afterwards: whatever is built in it is built anew."""
+    before = os.environ.get("LETHE_CACHE")
+    os.environ["LETHE_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["LETHE_CACHE"]
+        else:
+            os.environ["LETHE_CACHE"] = before
+        shutil.rmtree(folder, ignore_errors=True)
