@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -120,10 +121,14 @@ def test_input_norms_are_those_of_the_tokens_alone():
     layers = {n: m for n, m in world.target.module.named_modules() if isinstance(m, nn.Linear) and "lm_head" not in n}
     assert set(norms) == set(layers)
     seen: dict[str, Tensor] = {}
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: seen.__setitem__(name, inputs[0]))
-        for name, layer in layers.items()
-    ]
+
+    def keeping(name: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen[name] = inputs[0]
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(keeping(name)) for name, layer in layers.items()]
     for record in world.request.retain[:6]:
         (batch,) = world.target.batches(world.target.encode([record]))
         with world.target.evaluating():
