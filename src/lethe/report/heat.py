@@ -13,7 +13,7 @@ from lethe.report.numbers import DASH, count, share
 from lethe.report.tables import Group
 from lethe.report.verdicts import left_out
 
-SHADES = (0.05, LEFT, 0.4, 0.6, 0.8)  # their upper ends, that of the last open; the second is the audit's limit
+SHADES = (0.05, LEFT, 0.4, 0.6, 0.8)  # their upper ends, that of the last open; the second is the audit's tolerance
 MARKS = {
     "not tested": DASH,
     "no control was attacked": "?",
