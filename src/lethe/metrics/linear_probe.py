@@ -49,16 +49,12 @@ def linear_probe(
     blocks = states[:, 1:] if evidence.family == "language" else states  # embeddings tell of the last token alone
     groups = [group for name in sets for group in _entities(evidence, name)]
     tested = np.arange(len(states)) < len(evidence.column(set, "id"))
+    trainings = {"+".join(sets): None, set: tested}
+    weights = [one for trained in trainings.values() for one in read_out(blocks, groups, tested, trained)]
     if evidence.family == "classifier":
         vectors = label_vectors([label for name in sets for label in evidence.column(name, "label")])
     else:
-        options = [row for name in sets for row in _options(evidence, name)]
-        width = min(map(len, options))
-        if width < 2:
-            raise InputError(f"linear probe: the set {set!r} offers no wrong answers; give its records some.")
-        vectors = answer_vectors([row[:width] for row in options])
-    trainings = {"+".join(sets): None, set: tested}
-    weights = [one for trained in trainings.values() for one in read_out(blocks, groups, tested, trained)]
+        vectors = answer_vectors(_options(evidence, sets, groups))
     found = best_probe(weights, vectors, tested)
     trained, layer = divmod(found.best, blocks.shape[1])
     items = found.hits if variant == "accuracy" else found.hits - found.null
@@ -79,8 +75,23 @@ def _entities(evidence: Evidence, name: str) -> list[Any]:
     ]
 
 
-def _options(evidence: Evidence, name: str) -> list[list[str]]:
-    """The right answer and wrong ones of every record, all in the words of the wrong ones."""
+def _options(evidence: Evidence, sets: Sequence[str], entities: Sequence[Any]) -> list[list[str]]:
+    """The right answer and equally many wrong ones of every record, all in the words of the wrong ones."""
+    rows = [row for name in sets for row in _offered(evidence, name)]
+    asked = [frozenset(str(text).lower().split()) for name in sets for text in evidence.column(name, "question")]
+    for i, row in enumerate(rows):
+        if len(row) == 1:
+            others = [j for j, who in enumerate(entities) if who != entities[i] and rows[j][0] != row[0]]
+            others.sort(key=lambda j: -len(asked[i] & asked[j]) / max(len(asked[i] | asked[j]), 1))
+            rows[i] = [*row, *list(dict.fromkeys(rows[j][0] for j in others))[:OTHERS]]
+    width = min(map(len, rows))
+    if width < 2:
+        raise InputError("linear probe: all answers are the same; give the records wrong ones as perturbed_answer.")
+    return [row[:width] for row in rows]
+
+
+def _offered(evidence: Evidence, name: str) -> list[list[str]]:
+    """The right answer, and the wrong ones that the records of a set hold."""
     right = [str(text) for text in evidence.column(name, "answer")]
     if evidence.has(name, "perturbed"):
         said = evidence.column(name, "paraphrased_answer") if evidence.has(name, "paraphrase") else right
@@ -88,15 +99,5 @@ def _options(evidence: Evidence, name: str) -> list[list[str]]:
         return [[str(own), *map(str, others)] for own, others in zip(said, wrong, strict=True)]
     if evidence.has(name, "choices"):
         offered = evidence.column(name, "choices")
-        return [[own, *(str(text) for text in texts if text != own)] for own, texts in zip(right, offered, strict=True)]
-    return _of_similar_questions(right, evidence.column(name, "question"), _entities(evidence, name))
-
-
-def _of_similar_questions(right: list[str], questions: list[Any], entities: list[Any]) -> list[list[str]]:
-    asked = [frozenset(str(question).lower().split()) for question in questions]
-    rows = []
-    for own, words, who in zip(right, asked, entities, strict=True):
-        others = [i for i, entity in enumerate(entities) if entity != who and right[i] != own]
-        nearest = sorted(others, key=lambda i: -len(words & asked[i]) / max(len(words | asked[i]), 1))
-        rows.append([own, *list(dict.fromkeys(right[i] for i in nearest))[:OTHERS]])
-    return rows
+        return [[own, *(str(one) for one in texts if one != own)] for own, texts in zip(right, offered, strict=True)]
+    return [[own] for own in right]
