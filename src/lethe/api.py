@@ -24,6 +24,7 @@ from lethe.runs.cells import Cell
 from lethe.runs.environment import code, environment
 from lethe.runs.headlines import Headlines, run_headlines
 from lethe.runs.results import BenchmarkResult, Cost, Results, Row
+from lethe.runs.sequence import given_checks
 from lethe.runs.tune import Trial, Tuned, run_tune, validation_plan
 from lethe.runs.unlearn import Source, carry_out, check_family, make_request, read_manifest
 from lethe.runs.workers import Pool
@@ -133,6 +134,7 @@ def audit(
     allow_overlap: bool = False,
     trust_remote_code: bool = False,
     sign: str | Path | None = None,
+    sequence: str | Path = "",
     workers: int = 1,
 ) -> Results:
     """Observe, attack and judge an unlearned model; writes the report and the record audit.json.
@@ -158,6 +160,7 @@ def audit(
         allow_overlap: Accept records that stand in forget and another set.
         trust_remote_code: Run code that comes with a model.
         sign: Private Ed25519 key, PEM, see `lethe keygen`; writes audit.json.sig over the record and the report.
+        sequence: Folder of `lethe bench sequence` whose last state the model is; gives the lines O1 to O8.
         workers: Processes.
 
     Raises:
@@ -189,8 +192,9 @@ def audit(
     cell = Cell(manifest.get("method", ""), seeded, "method", (("weights", weights),), label, str(model))
     with Pool(workers) as pool:
         result, costs = run_plan(
-            plan, [cell], pool, given=intake.checks(), budget="" if attacks else budget, left_out=left_out
-        )
+            plan, [cell], pool, given=[*intake.checks(), *given_checks(sequence, weights)],
+            budget="" if attacks else budget, left_out=left_out,
+        )  # fmt: skip
     results = Results(
         title=f"Audit of {Path(model).name}",
         command="lethe audit",

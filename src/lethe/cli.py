@@ -123,6 +123,7 @@ def audit(
     allow_overlap: Overlap = None,
     trust_remote_code: Trust = None,
     sign: Annotated[Path | None, typer.Option(help="Private key, see `lethe keygen`; writes audit.json.sig.")] = None,
+    sequence: Annotated[Path | None, typer.Option(help="Run of `lethe bench sequence`: gives O1 to O8.")] = None,
     config: Config = None,
 ) -> None:
     """Attack an unlearned model and say how far it forgot; writes report.html, report.md, results.json, audit.json."""

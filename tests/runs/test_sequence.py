@@ -17,7 +17,7 @@ from lethe.report.sequence import headline, write_sequence
 from lethe.request import Request
 from lethe.runs.bench import make_plan
 from lethe.runs.division import By, parts, request_of, sized
-from lethe.runs.sequence import Costs, Served, given_checks, name_of, read, run_sequence, save
+from lethe.runs.sequence import Costs, Served, name_of, read, run_sequence, save
 from lethe.runs.sequence_lines import Frame, cost_line, last_return, lines, matrix
 from lethe.runs.servings import Again, Course, Expense, Levels, Step
 from lethe.task import Task
@@ -265,7 +265,7 @@ def test_a_method_that_fails_leaves_its_lines_untested_and_hides_no_other(on_dis
     assert "lower lr (now 1e+30)" in page.read_text(encoding="utf-8")
 
 
-def test_the_page_tells_every_line_and_an_audit_can_take_them(finished: Path):
+def test_the_page_tells_every_line(finished: Path):
     found, costs = read(finished)
     page = write_sequence(found, costs, finished)
     text, short = (page.with_suffix(end).read_text(encoding="utf-8") for end in (".html", ".md"))
@@ -275,11 +275,27 @@ def test_the_page_tells_every_line_and_an_audit_can_take_them(finished: Path):
         assert f"| {name} |" in short
     assert text.count('class="heat"') == 2
     assert headline(found) in short
-    assert sorted(check.id for check in given_checks(finished, METHODS[0])) == ids
-    with pytest.raises(InputError, match="holds no method 'npo'"):
-        given_checks(finished, "npo")
     written = page.read_bytes()
     assert write_sequence(found, costs, finished).read_bytes() == written
+
+
+def test_an_audit_takes_the_lines_of_the_run_that_ended_with_its_model(
+    lethe: Command, on_disk: dict[str, object], finished: Path, tmp_path: Path
+):
+    (last,) = (finished / "models").glob("grad_diff*/step4")
+    words = ["--original", str(on_disk["model"]), "--allow-overlap", "--attack", "quantize:bits=8", "--out",
+             str(tmp_path), "--sequence", str(finished)]  # fmt: skip
+    words += [word for name in ("forget", "retain") for word in (f"--{name}", str(on_disk[name]))]
+    code, _, err = lethe("audit", "--model", str(last), *words)
+    assert code == 0, err
+    (row,) = (one for one in json.loads((tmp_path / "results.json").read_text())["benchmarks"][0]["rows"]
+              if one["role"] == "method")  # fmt: skip
+    found = {check["id"]: check["outcome"] for check in row["verdict"]["checks"]}
+    run = {check.id: check.outcome for check in read(finished)[0].checks[METHODS[0]]}
+    assert {name: found[name] for name in run} == run
+    code, _, err = lethe("audit", "--model", str(last.with_name("step3")), *words)
+    assert code == 2
+    assert "no sequence ends with the audited model" in err
 
 
 @pytest.mark.parametrize("file", ["results.json", "cost.json"])

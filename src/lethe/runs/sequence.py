@@ -227,22 +227,23 @@ def read(folder: str | Path) -> tuple[Served, Costs]:
         raise InputError(f"{folder} holds no complete run of `lethe bench sequence` ({cause(error)}).") from error
 
 
-def given_checks(folder: str | Path, label: str = "") -> tuple[Check, ...]:
-    """O1 to O8 of one method of a finished run, as an audit takes them from elsewhere (`AuditInput.given`).
+def given_checks(folder: str | Path, weights: str) -> tuple[Check, ...]:
+    """O1 to O8 for an audit of the model that a finished run ended with; none where no run is given.
 
     Args:
-        folder: Of the run.
-        label: The method, as it was called; may be left out where there is one.
+        folder: Of the run; "" for none.
+        weights: Fingerprint of the audited model.
 
     Raises:
-        InputError: If the run is not complete, or holds no such method.
+        InputError: If the run is not complete, or no sequence of it ended with these weights.
     """
+    if not str(folder):
+        return ()
     found, costs = read(folder)
-    if not label and len(found.labels) == 1:
-        label = found.labels[0]
-    if label not in found.checks:
-        raise InputError(f"{folder} holds no method {label!r}; it has {', '.join(found.labels)}.")
-    return (*found.checks[label], *costs.checks[label])
+    for course in found.courses:
+        if course.kind == "sequence" and course.steps and course.steps[-1].after == weights:
+            return (*found.checks[course.label], *costs.checks[course.label])
+    raise InputError(f"{folder}: no sequence ends with the audited model; audit the last step below its `models`.")
 
 
 def _checks(data: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, tuple[Check, ...]]:
