@@ -15,7 +15,9 @@ from lethe.errors import InputError
 from lethe.evidence import Evidence, Spec, observe
 from lethe.interior import read
 from lethe.models.classifier import Classifier
+from lethe.models.difference import wrap
 from lethe.models.language import LanguageModel
+from lethe.models.steered import Added, steered
 from lethe.scoring.probing import candidates_hit
 from lethe.worlds.toys import Facts
 
@@ -163,6 +165,32 @@ def test_a_classifier_has_the_state_before_its_last_linear_layer():
         features = model.features(batch)
     np.testing.assert_allclose(seen.inside("forget")[:, 0][batch.index.numpy()], features, atol=1e-6)
     assert list(seen.interior) == ["forget.hidden"]
+
+
+def test_what_is_wrapped_around_a_model_has_no_inside_of_its_own():
+    """A decoding-time method changes what is said; beneath it everything is where it was."""
+    plain, model = tiny.language(), tiny.language()
+    model.module = wrap(model.module, [tiny.causal(seed=3, num_hidden_layers=1)], weights=[-0.8])
+    inside, outside = (observe(one, PROBES, SPEC) for one in (plain, model))
+    assert np.abs(inside.nll("forget") - outside.nll("forget")).max() > 0.1
+    for name, rows in inside.interior.items():
+        np.testing.assert_array_equal(outside.interior[name], rows)
+
+
+def test_a_steered_model_is_looked_at_as_it_is_steered():
+    """The vector stands in the block's output, in all that follows, and in the lens."""
+    model = tiny.language()
+    vector = torch.randn(tiny.WIDTH, generator=torch.Generator().manual_seed(0))
+    plain, moved = (observe(one, PROBES, SPEC) for one in (model, steered(model, {0: Added(vector)})))
+    gap = moved.inside("forget") - plain.inside("forget")
+    np.testing.assert_allclose(gap[:, 0], 0, atol=1e-6)
+    np.testing.assert_allclose(gap[:, 1], np.tile(vector.numpy(), (5, 1)), atol=1e-5)
+    np.testing.assert_allclose(moved.inside("forget", "logp")[:, -1], -moved.nll("forget"), rtol=1e-5)
+
+
+def test_the_passes_are_counted():
+    seen = observe(tiny.language(), PROBES, Spec(generate=(), interior=("forget",), samples=(("forget", 3),)))
+    assert (seen.passes["interior"], seen.passes["samples"]) == (10, 15)  # once to the end of the prompt, once parting
 
 
 class Crooked(nn.Module):

@@ -52,7 +52,7 @@ class Spec:
         traces: Value vectors to look at; none where it is None.
         gradients: Sets of which the gradient of every text's loss is measured: one backward pass per distinct text.
         interior: Sets whose hidden states are kept, with what the output embedding reads from every layer: one pass
-            more per text, and 4 bytes for each of its layers times its width.
+            more per text, and 4 bytes for each layer times its width; twice that where records have wrong answers.
         samples: Answers drawn at temperature 1 for each record of single sets, (name, number).
         seed: Seed of these draws.
     """
@@ -274,6 +274,12 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
     passes = {"texts": len(examples), "prompts": prompts}
     if sloped:
         passes["gradients"] = len(np.unique(np.concatenate(list(sloped.values()))))
+    inside = interior.look(model, examples, {name: index[name] for name in spec.interior if name in index})
+    if inside:
+        passes["interior"] = sum(len(rows) for name, rows in inside.items() if name.endswith((".hidden", ".parting")))
+    drawn = looking.sampled(model, probes, dict(spec.samples), budgets, spec.max_new_tokens, spec.seed)
+    if drawn:
+        passes["samples"] = sum(len(texts) for rows in drawn.values() for texts in rows)
     return Evidence(
         family=model.family,
         model=model.fingerprint(),
@@ -287,8 +293,8 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
         passes=passes,
         traces=_traces(model, probes, spec.traces) if spec.traces else {},
         gradients=looking.slopes(model, examples, sloped),
-        interior=interior.look(model, examples, {name: index[name] for name in spec.interior if name in index}),
-        samples=looking.sampled(model, probes, dict(spec.samples), budgets, spec.max_new_tokens, spec.seed),
+        interior=inside,
+        samples=drawn,
     )
 
 
