@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from lethe.findings import Check, Outcome, Verdict
+from lethe.findings import Check, LeftOut, Outcome, Verdict
 from lethe.report.tables import Group
-from lethe.report.verdicts import asked, checklist, finding, findings, headline, untested
+from lethe.report.verdicts import amounts, asked, chance, checklist, finding, findings, headline, unmade, untested
 from lethe.runs.results import Row
 
 
@@ -83,6 +83,28 @@ def test_a_check_that_one_method_lacks_is_an_empty_place_in_the_list():
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "threshold", "told"),
+    [
+        (0.61, 0.25, ("0.61", "0.25")), (0.2037, 0.2, ("0.204", "0.200")), (-2.2e-5, 0.2, ("0.00", "0.20")),
+        (442_880.0, None, ("442,880", "–")), (None, None, ("–", "–")), (0.2, 0.2, ("0.20", "0.20")),
+        (float("nan"), 3.0, ("–", "3.00")),
+    ],
+)  # fmt: skip
+def test_a_value_never_looks_like_the_threshold_that_it_exceeds(
+    value: float | None, threshold: float | None, told: tuple[str, str]
+):
+    assert amounts(replace(check("R3", "FAIL"), value=value, threshold=threshold)) == told
+
+
+def test_the_corrected_p_is_told_where_there_is_one():
+    one = replace(check("R3", "FAIL"), p=0.01)
+    assert [chance(one), chance(replace(one, p_adjusted=0.03)), chance(replace(one, p=1e-5))] == [
+        "0.010", "0.030", "< 0.001",
+    ]  # fmt: skip
+    assert chance(check("R3", "FAIL")) == ""
+
+
 def test_the_headline_counts_every_verdict():
     found = findings([audited("a", "suppression"), audited("b", "consistent with removal"), audited("c", None)])
     assert headline(found, ["removal"]) == (
@@ -121,3 +143,17 @@ def test_a_floor_is_listed_only_where_it_was_audited():
     floor = replace(audited("noise", None), role="floor")
     judged = replace(audited("refusal", "suppression"), role="floor")
     assert [one.group.label for one in findings([floor, judged, audited("ga", "collapse")])] == ["ga", "refusal"]
+
+
+def test_an_attack_that_was_not_made_is_told_once_with_whom_it_concerns():
+    own, both, of_all = (LeftOut(name, "R1", "too dear") for name in ("own", "both", "of_all"))
+    lines = [audited("npo", "suppression"), audited("ga", "collapse")]
+    given = [
+        replace(lines[0], rows=(replace(lines[0].rows[0], left_out=(own, both)),)),
+        replace(lines[1], rows=(replace(lines[1].rows[0], left_out=(both, both)),)),
+    ]
+    found = findings(given)
+    assert [(one.attack, who) for one, who in unmade(found, [of_all])] == [
+        ("of_all", "all"), ("own", "npo"), ("both", "all"),
+    ]  # fmt: skip
+    assert found[0].budget.told == "no budget stated: 0 attack settings tried, 2 left out"

@@ -13,7 +13,7 @@ from lethe.report.heat import MARKS, SHADES
 from lethe.report.numbers import number, printable, share
 from lethe.report.panels import Tier, tiers
 from lethe.report.plots import scatter, styles, variance
-from lethe.report.verdicts import MEANING, amount, chance, small
+from lethe.report.verdicts import MEANING, amounts, chance, small
 from lethe.report.view import Section, View
 from lethe.scoring.recovery import MIN_SPAN
 
@@ -50,7 +50,7 @@ def environment() -> Environment:
     made.globals["meaning"] = MEANING.__getitem__
     made.filters["number"] = number
     made.filters["share"] = share
-    made.filters["amount"] = amount
+    made.filters["amounts"] = amounts
     made.filters["chance"] = chance
     made.filters["small"] = small
     made.filters["breakable"] = breakable

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lethe.report import trust
 from lethe.report.numbers import number, printable, share
-from lethe.report.verdicts import MEANING, amount, chance
+from lethe.report.verdicts import MEANING, amounts, chance
 from lethe.report.view import View
 
 
@@ -37,7 +37,7 @@ def environment() -> Environment:
     )
     made.filters["number"] = number
     made.filters["share"] = share
-    made.filters["amount"] = amount
+    made.filters["amounts"] = amounts
     made.filters["chance"] = chance
     made.filters["verbatim"] = Verbatim
     made.filters["fenced"] = fenced

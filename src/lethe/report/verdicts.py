@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from lethe.findings import Check, EvidenceClass, LeftOut, Verdict
-from lethe.report.numbers import count, finite, joined, number
+from lethe.report.numbers import DASH, count, finite, joined, number, share
 from lethe.report.tables import Group
 from lethe.runs.results import Row
 
@@ -240,14 +240,21 @@ def checklist(found: Sequence[Finding]) -> list[Line]:
 def _measured(check: Check) -> str:
     if finite(check.value) is None:
         return ""
-    limit = "" if finite(check.threshold) is None else f" (limit {amount(check.threshold)})"
-    return f"{amount(check.value)}{limit}{f', p {chance(check)}' if chance(check) else ''}"
+    value, threshold = amounts(check)
+    limit = "" if finite(check.threshold) is None else f" (limit {threshold})"
+    p = chance(check)
+    return f"{value}{limit}{f', p {p}' if p else ''}"
 
 
-def amount(value: float | None) -> str:
-    """A check's value or threshold: two decimals, of counts none."""
-    known = finite(value)
-    return number(known, 0 if known is not None and abs(known) >= 100 else 2)
+def amounts(check: Check) -> tuple[str, str]:
+    """A check's value and its threshold: two decimals, a third where they would look alike; of counts none."""
+    value, threshold = finite(check.value), finite(check.threshold)
+    alike = None not in (value, threshold) and value != threshold and share(value) == share(threshold)
+    return _amount(value, 3 if alike else 2), _amount(threshold, 3 if alike else 2)
+
+
+def _amount(value: float | None, decimals: int) -> str:
+    return DASH if value is None else number(round(value, decimals), 0 if abs(value) >= 100 else decimals)
 
 
 def chance(check: Check) -> str:
