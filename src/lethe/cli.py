@@ -148,7 +148,10 @@ app.command()(keygen)
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Benchmark (or several: a,b), see `lethe list benchmarks`; headlines or calibrate.")
+        str,
+        typer.Argument(
+            help="Benchmark (or several: a,b), see `lethe list benchmarks`; headlines, calibrate or thresholds."
+        ),
     ],
     only: Annotated[list[str] | None, typer.Option(help="Headline, see `lethe list headlines`; repeatable.")] = None,
     source: Annotated[str | None, typer.Option(help="tiny, hub, or a path with the official data.")] = None,
@@ -169,9 +172,10 @@ def bench(
     """Compare methods on a benchmark with controls, attacks and intervals.
 
     `lethe bench headlines` measures the claims of papers (--only, --seeds), `lethe bench calibrate` what every metric
-    and attack is worth (--models), `lethe bench tddbench` 21 ways to detect training records (--source, --set),
-    `lethe bench sequence` serves requests one after another (--methods, --set benchmark=NAME --set requests=N), and
-    with --from-logs recorded logs of tofu or tddbench are scored (--control NAME).
+    and attack is worth (--models), `lethe bench thresholds` how often the audit errs (--models), `lethe bench tddbench`
+    21 ways to detect training records (--source, --set), `lethe bench sequence` serves requests one after another
+    (--methods, --set benchmark=NAME --set requests=N), and with --from-logs recorded logs of tofu or tddbench are
+    scored (--control NAME).
     """
     chosen, options = _gathered(bench, locals())
     chosen.pop("name")

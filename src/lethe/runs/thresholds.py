@@ -24,7 +24,7 @@ from lethe.auditing.robustness import BACK
 from lethe.auditing.thresholds import ALPHA, Null
 from lethe.auditing.verdict import audit
 from lethe.benchmarks.records import beside_at, metrics_for, spec_at
-from lethe.budget import affordable
+from lethe.budget import affordable, checked
 from lethe.data.atomic import write_json
 from lethe.data.content import digest
 from lethe.errors import InputError
@@ -97,12 +97,13 @@ def run_thresholds(
     """
     if min(models, seeds) < FOLDS:
         raise InputError(f"models is {models} and seeds {seeds}; give at least {FOLDS} of each.")
+    checked(budget)
     found = {}
     with Pool(workers) as pool:
         for name, count in (("tiny", models), ("toys", seeds)):
             who = ["target", *(f"control-{n}" for n in range(count)), *ground(name, budget).hiding]
             pool.map(look, [(str(folder), name, budget, one) for one in who])
-            found[name] = _world(str(folder), name, budget, count)
+            found[name] = world(str(folder), name, budget, count)
     lines = {line: _widest([one["lines"][line] for one in found.values() if line in one["lines"]]) for line in TITLES}
     return {
         "command": f"lethe bench thresholds --models {models} --set seeds={seeds},budget={budget}",
@@ -182,12 +183,12 @@ def look(folder: str, name: str, budget: str, who: str) -> Looked:
     return Looked(evidence, traces)
 
 
-def _world(folder: str, name: str, budget: str, count: int) -> dict[str, Any]:
-    """Lines, false alarms and power of one world."""
-    world = ground(name, budget)
+def world(folder: str, name: str, budget: str, count: int) -> dict[str, Any]:
+    """Lines, false alarms and power of one world, of so many controls."""
+    place = ground(name, budget)
     target = look(folder, name, budget, "target")
     controls = [look(folder, name, budget, f"control-{n}") for n in range(count)]
-    cases = [_case(world, own, [controls[(n + k) % count] for k in range(1, BESIDE + 1)], target)
+    cases = [_case(place, own, [controls[(n + k) % count] for k in range(1, BESIDE + 1)], target)
              for n, own in enumerate(controls)]  # fmt: skip
     alone = [_statistics(one) for one in cases]
     alarms, reached = [], Counter[str]()
@@ -200,9 +201,9 @@ def _world(folder: str, name: str, budget: str, count: int) -> dict[str, Any]:
     raised = sum(bool(one) for one in alarms)
     low, high = clopper_pearson(raised, count)
     power = {}
-    for who in world.hiding:
+    for who in place.hiding:
         own = look(folder, name, budget, who)
-        found = [audit(_with(_case(world, own, [controls[(n + k) % count] for k in range(BESIDE)], target), nulls))
+        found = [audit(_with(_case(place, own, [controls[(n + k) % count] for k in range(BESIDE)], target), nulls))
                  for n in range(0, count, max(1, count // FOLDS))]  # fmt: skip
         power[who] = {
             "audits": len(found),
