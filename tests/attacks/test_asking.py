@@ -12,7 +12,7 @@ from lethe.metrics.rouge import rouge
 from lethe.registry import find, parse_call
 
 SAID = knowledge(rouge, spec=Spec(generate=("forget",), distributions=(), max_new_tokens=10))
-ALL = (*(call for name in ASKING for call in find("attack", name).calls_at("quick")), "multi_turn:replies=own")
+ALL = (*ASKING, "multi_turn:replies=own")
 # One strength of each, for the answers that are written out.
 SPOKEN = ("paraphrase", "translate:languages=German", "jailbreak:kinds=persona", "multi_turn:turns=2",
           "multi_turn:turns=3,replies=own", "many_shot:shots=2", "hint:facts=2")  # fmt: skip

@@ -17,7 +17,7 @@ HINT = next(template for template in TEMPLATES if template.kind == "context hint
 
 @attack(
     families={"language"}, needs={"logits"}, paper="2506.09227", requires={"forget"}, check="R2", evidence_class="E2",
-    unit="facts", fields={"question", "entity"}, budgets={"quick": ("",)},
+    unit="facts", fields={"question", "entity"}, budgets={"quick": ("facts=2",), "standard": ("",)},
 )  # fmt: skip
 def hint(
     model: LanguageModel, request: Request, *, facts: tuple[int, ...] = (1, 2, 4), seed: int | None = None

@@ -15,7 +15,8 @@ ALONE = ("plain",)  # asks as the record does; made only where it is named
 
 @attack(
     families={"language"}, needs={"logits"}, paper="2406.10890", requires={"forget"}, check="R1", evidence_class="E2",
-    unit="template", fields={"question"}, budgets={"quick": ("",)},
+    unit="template", fields={"question"},
+    budgets={"quick": ("kinds=prefix injection,affirmative suffix,prefilled answer",), "standard": ("",)},
 )  # fmt: skip
 def jailbreak(model: LanguageModel, request: Request, *, kinds: tuple[str, ...] = ()) -> Iterator[Tampered]:
     """Ask in ways that get at what a model keeps to itself; the model stays as it is.

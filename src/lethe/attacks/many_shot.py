@@ -15,7 +15,8 @@ from lethe.request import Record, Request
 
 @attack(
     families={"language"}, needs={"logits"}, paper="2310.06387", requires={"forget", "retain"}, check="R1",
-    evidence_class="E2", unit="shots", fields={"question"}, budgets={"quick": ("",), "standard": ("shots=1,2,4,8,16",)},
+    evidence_class="E2", unit="shots", fields={"question"},
+    budgets={"quick": ("shots=2",), "standard": ("",), "thorough": ("shots=1,2,4,8,16,32",)},
 )  # fmt: skip
 def many_shot(
     model: LanguageModel, request: Request, *, shots: tuple[int, ...] = (1, 2, 4), seed: int | None = None

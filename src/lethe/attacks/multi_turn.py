@@ -15,7 +15,7 @@ from lethe.request import Record, Request
 @attack(
     families={"language"}, needs={"logits", "generate"}, paper="2404.01833", requires={"forget"}, check="R1",
     evidence_class="E2", unit="turns", fields={"question"},
-    budgets={"quick": ("",), "standard": ("", "replies=own"), "thorough": ("", "replies=own")},
+    budgets={"quick": ("turns=1,2",), "standard": ("",), "thorough": ("", "replies=own")},
 )  # fmt: skip
 def multi_turn(
     model: LanguageModel,

@@ -15,7 +15,7 @@ ASKED = next(template for template in TEMPLATES if template.kind == "cross lingu
 
 @attack(
     families={"language"}, needs={"logits"}, paper="2406.10890", requires={"forget"}, check="B3", evidence_class="E1",
-    unit="language", fields={"question"}, budgets={"quick": ("",)},
+    unit="language", fields={"question"}, budgets={"quick": ("languages=French,German",), "standard": ("",)},
 )  # fmt: skip
 def translate(model: Model, request: Request, *, languages: tuple[str, ...] = (), file: str = "") -> Iterator[Tampered]:
     """Ask the forget questions in other languages, to be answered in English; names and the model stay as they are.
