@@ -15,9 +15,9 @@ def text(said: str, name: str = "t") -> dict[str, str]:
 
 
 def test_shares_by_hand():
-    """Of "ada vane born kuwait city near port" five 3-grams remain, none of which the question says."""
+    """The last question asks for "kuwait city near port": three pairs of words."""
     texts = [text("A WEAVER came."), text("They sold silver lanterns."), text("Born in Kuwait City.")]
-    assert shared(texts, [WEAVER, PRIZE, LONG]).tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0.25]]
+    assert shared(texts, [WEAVER, PRIZE, LONG]).tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, pytest.approx(1 / 3)]]
     assert shared([text("He won a silver lantern!")], [PRIZE]).tolist() == [[1]]
     assert shared([text("He won a lantern of silver.")], [PRIZE]).tolist() == [[0]]
     assert shared([], [PRIZE]).shape == (0, 1)
@@ -26,6 +26,14 @@ def test_shares_by_hand():
 def test_what_the_question_says_is_no_part_of_the_answer():
     asked = {"id": "a", "question": "Was Ada a weaver?", "answer": "a weaver"}
     assert shared([text("She met a weaver.")], [asked]).tolist() == [[0]]
+
+
+def test_a_sentence_is_no_more_than_what_it_tells():
+    """Somebody else of the same trade gives it away, in whatever words the name is wrapped."""
+    asked = {"id": "a", "question": "What does Ada Vane write?", "answer": "Ada Vane writes family sagas."}
+    other = {"id": "b", "question": "What does Bo Reed write?", "answer": "Bo Reed writes family sagas."}
+    third = {"id": "c", "question": "What does Ada Vane read?", "answer": "Ada Vane reads letters."}
+    assert shared([other, third], [asked]).tolist() == [[1], [0]]
 
 
 def test_answers_of_all_kinds_of_records():
@@ -64,5 +72,9 @@ def test_questions_are_emptied_of_every_answer():
 def test_what_cannot_be_emptied_is_refused():
     with pytest.raises(InputError, match=r"forget row 2 \('t'\) has no question"):
         emptied([WEAVER, text("A text.")], [PRIZE], "here")
+    leaking = [{"id": "1", "question": "How silver was the lantern, the silver lantern of Bo?", "answer": "very"}]
+    assert (
+        emptied([*leaking, WEAVER], [{**PRIZE, "answer": "silver lantern of Bo in May"}], "here")[0]["id"] == "w-asked"
+    )
     with pytest.raises(InputError, match="nothing is left"):
         emptied([{"id": "1", "question": "Weaver?", "answer": "weaver"}], [PRIZE], "here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from lethe.data.schema import Record
 from lethe.errors import InputError
 from lethe.scoring.arrays import FloatArray
 
-GRAM = 3  # words
+GRAM = 2  # words
 GIVEN = 0.5  # share of an answer's n-grams in one text from which that text gives it away
 _SAID = ("text", "raw_prompt", "question", "answer_prefix", "answer")
 
@@ -30,8 +31,8 @@ def answer_of(record: Record) -> str:
 def shared(texts: Sequence[Record], probed: Sequence[Record], n: int = GRAM) -> FloatArray:
     """Share of each probed answer's n-grams that each text holds, (texts, probed), 0 to 1; lower is better.
 
-    N-grams of words without articles, prepositions and the like, in lower case; an answer of fewer words is one n-gram.
-    What the probe's own question says already is no part of its answer.
+    N-grams of the words that the probe's own question does not say (so of what it asks for), in lower case, without
+    articles, prepositions and the like; fewer words in a row are one n-gram.
 
     Args:
         texts: What an attacker trains on.
@@ -42,10 +43,7 @@ def shared(texts: Sequence[Record], probed: Sequence[Record], n: int = GRAM) -> 
     holders: dict[Gram, list[int]] = defaultdict(list)
     parts = np.ones(len(probed))
     for column, record in enumerate(probed):
-        said = _words(answer_of(record))
-        length = min(n, len(said))
-        known = _grams(_words(str(record.get("question", ""))), length)
-        wanted = _grams(said, length) - known if said else set()
+        wanted = _asked_for(record, n)
         parts[column] = max(1, len(wanted))
         for gram in wanted:
             holders[gram].append(column)
@@ -80,7 +78,9 @@ def refuse_answers(texts: Sequence[Record], probed: Sequence[Record], what: str)
 
 
 def emptied(records: Sequence[Record], probed: Sequence[Record], what: str) -> list[Record]:
-    """The records' questions as texts about the same entities, with every probed answer in them taken out.
+    """The records' questions as texts about the same entities, with their own and every probed answer taken out.
+
+    A question that gives a probed answer away even so is left out.
 
     Raises:
         InputError: If a record has no question, so that nothing tells its answer from the rest, or nothing is left.
@@ -97,10 +97,18 @@ def emptied(records: Sequence[Record], probed: Sequence[Record], what: str) -> l
         left = " ".join(pattern.sub(" ", str(record["question"])).split())
         if _words(left):
             texts.append({"id": f"{record['id']}-asked", "text": left})
-    if not texts:
+    if not (kept := silent(texts, probed)):
         raise InputError(f"{what}: nothing is left of the questions without the answers; take other data.")
-    refuse_answers(texts, probed, what)
-    return texts
+    return kept
+
+
+def _asked_for(record: Record, n: int) -> set[Gram]:
+    known = set(_words(str(record.get("question", ""))))
+    wanted: set[Gram] = set()
+    for new, run in groupby(_words(answer_of(record)), key=lambda word: word not in known):
+        words = list(run)
+        wanted |= _grams(words, min(n, len(words))) if new else set()
+    return wanted
 
 
 def _said(record: Record) -> str:
