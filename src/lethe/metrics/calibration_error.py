@@ -20,12 +20,15 @@ def calibration_error(
     0 is best: what is held for 80 % sure is right in 80 % of places. Of records whose distributions were kept.
 
     Args:
-        set: Probe set, named in `Spec.distributions`.
+        set: Probe set of what must stay, named in `Spec.distributions`.
         bins: Equally wide bins of the confidence.
 
     Raises:
-        InputError: If no distributions over the set's answers were kept.
+        InputError: If no distributions over the set's answers were kept, or of the forget set, where being unsure and
+            being wrong are both wanted.
     """
+    if set == "forget":
+        raise InputError("calibration_error has no ideal on the forget set; ask it of what must stay, as set=retain.")
     kept = [number in evidence.distributions for number in evidence.texts(set)]
     sure = [np.exp(rows.max(axis=1).astype(np.float64)).clip(0, 1) for rows in evidence.distribution(set)]
     if not sure:
