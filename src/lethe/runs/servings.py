@@ -116,7 +116,7 @@ def look(plan: Plan, model: Model, asked: Sequence[Sequence[Record]], forgotten:
     measure = knowledge_of(task)
     scores = [measure(model, one) for one in asked]
     gone = {str(record["id"]) for record in forgotten}
-    probes = {k: [r for r in rows if k == "forget" or r["id"] not in gone] for k, rows in task.probes.items()}
+    probes = {k: [r for r in rows if k == "forget" or str(r.get("id")) not in gone] for k, rows in task.probes.items()}
     answered = tuple(name for name in probes if name not in ("forget", "holdout"))
     light = replace(task.spec, generate=answered, distributions=(), traces=None, gradients=())
     evidence = observe(model, probes, light, cache=Path(plan.folder) / "evidence")
