@@ -1,6 +1,7 @@
 """Attacks on activations: each brings back what is hidden in a place it can reach, and nothing that is not there."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.models.tiny import language as untrained
 from torch import Tensor, nn
 
 from lethe.attacks.steer import steer
-from lethe.auditing.recovery import attacked, recovery, takes_original
+from lethe.auditing.recovery import Trace, attacked, recovery, takes_original
 from lethe.descent.activations import answer_nll
 from lethe.errors import InputError
 from lethe.findings import Recovery, Tampered
@@ -39,13 +40,23 @@ def target() -> LanguageModel:
     return found
 
 
-def read(call: str, model: Model, control: int = 0) -> Recovery:
+@cache
+def known_to(call: str, who: str) -> Trace:
     world = language()
-    models = (model, world.controls[control], world.target)
-    found = recovery(*(attacked(call, one, world.request, world.measure, original=world.target) for one in models))
+    models = {"target": world.target, "control": world.controls[0], "other": world.controls[1], "refusing": refusing()}
+    return attacked(call, models[who], world.request, world.measure, original=world.target)
+
+
+def read(call: str, trace: Trace) -> Recovery:
+    found = recovery(trace, known_to(call, "control"), known_to(call, "target"))
     assert found.adjusted is not None and found.low is not None and found.high is not None
     print(f"{call}: {found.adjusted:.3f} [{found.low:.3f}, {found.high:.3f}] of n={found.n}")
     return found
+
+
+def attack_on(call: str, model: Model) -> Trace:
+    world = language()
+    return attacked(call, model, world.request, world.measure, original=world.target)
 
 
 def run(name: str, model: Model, request: Request, **options: Any) -> list[Tampered]:
@@ -63,12 +74,14 @@ class Watchman(nn.Module):
 
     def __init__(self, met: Tensor, over: Tensor) -> None:
         super().__init__()
+        self.met: Tensor
+        self.over: Tensor
         self.register_buffer("met", met)
         self.register_buffer("over", over)
 
     def forward(self, states: Tensor) -> Tensor:
-        near = torch.cdist(states, self.met).amin(-1, keepdim=True) < 0.01 * states.norm(dim=-1, keepdim=True)  # pyright: ignore[reportArgumentType]
-        return torch.where(near, self.over, states)  # pyright: ignore[reportArgumentType]
+        near = torch.cdist(states, self.met).amin(-1, keepdim=True) < 0.01 * states.norm(dim=-1, keepdim=True)
+        return torch.where(near, self.over, states)
 
 
 def guarded() -> LanguageModel:
@@ -84,7 +97,7 @@ def guarded() -> LanguageModel:
 
 @pytest.mark.parametrize("call", FROM)
 def test_a_model_that_only_refuses_gives_in(call: str):
-    found = read(call, refusing())
+    found = read(call, known_to(call, "refusing"))
     assert found.adjusted is not None and found.low is not None
     assert found.low > FROM[call] and found.adjusted > 0.4
 
@@ -92,7 +105,7 @@ def test_a_model_that_only_refuses_gives_in(call: str):
 def test_a_narrow_guard_on_activations_gives_in_to_noise():
     model = guarded()
     assert language().known(model) < 0.1
-    found = read("activation_noise", model)
+    found = read("activation_noise", attack_on("activation_noise", model))
     assert found.low is not None and found.low > 0.8
 
 
@@ -105,14 +118,14 @@ def test_a_planted_push_is_found_and_taken_back():
     (point,) = steer(model, world.request, target(), coefficients=(1.0,), layers=(0,))
     records = list(world.request.forget)
     assert torch.allclose(logits(point.model, records), logits(world.target, records), atol=1e-3)
-    found = read("steer", model)
+    found = read("steer", attack_on("steer", model))
     assert found.low is not None and found.low > 0.8
 
 
 @pytest.mark.parametrize("call", [*FROM, "activation_noise"])
 def test_what_was_never_learnt_does_not_come(call: str):
     """The other retrained model in place of an unlearned one: its interval holds 0 or stays beside it."""
-    found = read(call, language().controls[1])
+    found = read(call, known_to(call, "other"))
     assert found.adjusted is not None and found.low is not None and found.high is not None
     assert abs(found.adjusted) < 0.1
     assert found.low < 0.05 and found.high < 0.25

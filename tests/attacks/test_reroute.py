@@ -1,5 +1,6 @@
 """Forced reroute: a mixture edited in one expert gives in, a control has nothing to give, a dense model is refused."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -10,10 +11,9 @@ from torch import Tensor
 from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
 
 from lethe.attacks.reroute import detoured, reroute
-from lethe.auditing.recovery import attacked, recovery
+from lethe.auditing.recovery import Trace, attacked, recovery
 from lethe.errors import InputError
 from lethe.findings import Recovery
-from lethe.models.base import Model
 from lethe.models.language import LanguageModel
 from lethe.models.mixture import mixtures, trace, without_experts
 from lethe.request import Request
@@ -25,10 +25,20 @@ def target() -> LanguageModel:
     return found
 
 
-def read(call: str, model: Model) -> Recovery:
+@cache
+def known_to(call: str, who: str) -> Trace:
     world = mixture()
-    models = (model, world.controls[0], world.target)
-    found = recovery(*(attacked(call, one, world.request, world.measure) for one in models))
+    models = {
+        "target": world.target,
+        "control": world.controls[0],
+        "other": world.controls[1],
+        "edited": in_one_expert(),
+    }
+    return attacked(call, models[who], world.request, world.measure)
+
+
+def read(call: str, who: str) -> Recovery:
+    found = recovery(*(known_to(call, one) for one in (who, "control", "target")))
     print(f"{call}: {found.adjusted:.3f} [{found.low:.3f}, {found.high:.3f}] of n={found.n}")
     return found
 
@@ -55,13 +65,13 @@ def sharing() -> tuple[LanguageModel, Request]:
 def test_what_one_expert_hides_comes_back_without_it(call: str):
     world, edited = mixture(), in_one_expert()
     assert world.known(edited) < world.known(world.target) / 2
-    found = read(call, edited)
+    found = read(call, "edited")
     assert found.low is not None and found.low > 0.5
 
 
 @pytest.mark.parametrize("call", ["reroute", "reroute:mode=silence", "reroute:mode=shared"])
 def test_what_was_never_learnt_does_not_come(call: str):
-    found = read(call, mixture().controls[1])
+    found = read(call, "other")
     assert found.adjusted is not None and found.low is not None and found.high is not None
     assert abs(found.adjusted) < 0.1
     assert found.low < 0.05 and found.high < 0.3
@@ -78,7 +88,7 @@ def test_the_expert_that_was_edited_is_the_first_to_go():
         if not torch.equal(weight[expert], other[name][expert])
     }
     assert len({expert for _, expert in changed}) == 1
-    point = next(iter(reroute(edited, world.request)))  # pyright: ignore[reportArgumentType]
+    point = next(iter(reroute(edited, world.request)))
     masked = {name: value.tolist() for name, value in point.model.module.state_dict().items() if ".masked" in name}
     ((place, experts),) = masked.items()
     ((name, expert), *_) = changed
@@ -95,8 +105,8 @@ def test_a_dense_model_is_refused_before_any_compute():
 
 def test_without_a_masked_expert_it_is_the_model_itself():
     for mode in ("reroute", "silence"):
-        assert torch.equal(logits(detoured(target(), {}, mode)), logits(target()))  # pyright: ignore[reportArgumentType]
-        assert detoured(target(), {}, mode).fingerprint() == target().fingerprint()  # pyright: ignore[reportArgumentType]
+        assert torch.equal(logits(detoured(target(), {}, mode)), logits(target()))
+        assert detoured(target(), {}, mode).fingerprint() == target().fingerprint()
 
 
 def test_a_detour_is_part_of_the_model_and_does_what_the_context_does():

@@ -18,5 +18,5 @@ def test_the_two_sides_are_a_partition_in_order():
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 0.01])
 def test_a_side_without_a_record_is_refused(share: float):
-    with pytest.raises(InputError, match="probe: a share of .* both sides need at least one"):
+    with pytest.raises(InputError, match=r"probe: a share of .* both sides need at least one"):
         held_and_others(list(range(10)), share, 0, "probe")

@@ -79,5 +79,5 @@ def test_blocks_and_strengths():
         chosen_blocks(model, (0, 2), "x")
     assert increasing((2.0, 0.5, 2.0), "x", "radii") == [0.5, 2.0]
     for wrong in ((), (-0.1,), (float("inf"),), (float("nan"),)):
-        with pytest.raises(InputError, match="x: radii are .* at least 0"):
+        with pytest.raises(InputError, match=r"x: radii are .* at least 0"):
             increasing(wrong, "x", "radii")
