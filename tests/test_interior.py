@@ -189,7 +189,8 @@ def test_a_steered_model_is_looked_at_as_it_is_steered():
 
 
 def test_the_passes_are_counted():
-    seen = observe(tiny.language(), PROBES, Spec(generate=(), interior=("forget",), samples=(("forget", 3),)))
+    spec = Spec(generate=(), interior=("forget", "holdout"), samples=(("forget", 3),))
+    seen = observe(tiny.language(), {**PROBES, "holdout": []}, spec)
     assert (seen.passes["interior"], seen.passes["samples"]) == (10, 15)  # once to the end of the prompt, once parting
 
 

@@ -22,11 +22,7 @@ from lethe.models.language import LanguageModel
 
 Lens = Callable[[Tensor, bool], Tensor]
 BATCH = 16  # texts per pass: all their states are held at once
-WHAT = {
-    "hidden": "hidden states",
-    "parting": "states where wrong answers part",
-    "rise": "logit lenses",
-}
+WHAT = {"hidden": "hidden states", "parting": "hidden states where right and wrong answers part"}  # else a logit lens
 LENS = ("logp", "reciprocal_rank", "first_logp", "first_rank", "rise", "bend")
 
 
@@ -50,6 +46,7 @@ def look(model: Model, examples: Sequence[Example], sets: Mapping[str, Mapping[s
         examples: All texts.
         sets: Numbers of the texts by set and role.
     """
+    sets = {name: roles for name, roles in sets.items() if len(roles["answer"])}
     if isinstance(model, LanguageModel):
         return {f"{name}.{what}": rows for name in sets for what, rows in _language(model, examples, sets[name])}
     if isinstance(model, Classifier) and any(isinstance(module, nn.Linear) for module in model.module.modules()):

@@ -86,6 +86,13 @@ def test_the_lens_finds_what_is_only_suppressed_and_not_what_was_never_known(cal
     assert low < 0 < high
 
 
+@pytest.mark.parametrize("call", ["lens_candidates", "lens_candidates:k=1", "lens_candidates:layers=1"])
+def test_candidates_hold_what_greedy_decoding_starts_with(call: str):
+    for name, score in scores(call).items():
+        greedy = seen()[name].inside("forget", "first_rank")[:, -1] == 0
+        assert (np.array(score.items) >= greedy).all()
+
+
 def test_the_lens_reads_what_the_model_no_longer_says():
     """Below the last layer more is left than at the end."""
     profile = scores("lens:variant=logp")["refusing"].detail["profile"]

@@ -14,7 +14,12 @@ from lethe.scoring.similarity import alike, cka_interval
 Variant = Literal["control", "original"]
 
 
-@metric(paper="2503.06991", variants=get_args(Variant), requires={"control", "original"})
+@metric(
+    families={"language", "classifier"},
+    paper="2503.06991",
+    variants=get_args(Variant),
+    requires={"control", "original"},
+)
 def cka(
     evidence: Evidence,
     controls: Sequence[Evidence] = (),
