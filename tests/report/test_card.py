@@ -57,6 +57,15 @@ def test_the_hubs_own_reader_understands_it(tmp_path: Path, found: tuple[Row, Be
     assert by_name["distance.kl@forget"].metric_args["control"] == pytest.approx(0.21, abs=0.01)
 
 
+def test_every_attacker_has_a_line_with_what_was_not_tested(tmp_path: Path, found: tuple[Row, BenchmarkResult]):
+    text, _ = written(tmp_path, MANIFEST, *found)
+    lines = [line for line in text.splitlines() if line.startswith(("| api: ", "| weights: ", "| insider: "))]
+    assert len(lines) == 3
+    assert all("R1" in line.split(" | ")[-1] for line in lines)
+    bare, _ = written(tmp_path, MANIFEST, replace(found[0], recoveries=()), found[1])
+    assert [line.split(" | ")[1] for line in bare.splitlines() if line.startswith("| api: ")] == ["not tested"]
+
+
 def test_what_is_not_known_is_left_out(tmp_path: Path, found: tuple[Row, BenchmarkResult]):
     row, table = found
     unknown = replace(row, scores=(replace(row.scores[0], value=float("nan")),))

@@ -15,6 +15,7 @@ from lethe.report import verdicts
 from lethe.report.attacks import curves
 from lethe.report.markdown import environment
 from lethe.report.numbers import finite, printable
+from lethe.report.reach import reached
 from lethe.report.tables import Column, Group, column, groups, names, settings, stem
 from lethe.report.verdicts import MEANING, Finding, finding
 from lethe.runs.results import BenchmarkResult, Row
@@ -107,14 +108,16 @@ def _model_index(name: str, family: str, row: Row, benchmark: BenchmarkResult) -
 def _audit(row: Row | None) -> dict[str, Any]:
     """Verdict, what was not tested and the attacks, of this row alone."""
     if row is None:
-        return {"finding": None, "untested": [], "attacks": [], "unattempted": list(MEANING)}
+        return {"finding": None, "untested": [], "attacks": [], "accesses": (), "unattempted": list(MEANING)}
     line = Group(stem(row.id), row.role, (row,))
     found: Finding = finding(line)
+    made = curves([line])
     return {
         "finding": found,
         "untested": [check for check, _ in verdicts.untested([found])],
         "unattempted": verdicts.unattempted([found]),
-        "attacks": curves([line]),
+        "attacks": made,
+        "accesses": reached([found], made)[0].accesses,
     }
 
 

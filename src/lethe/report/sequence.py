@@ -85,8 +85,8 @@ def headline(found: Served) -> str:
     fine = [label for label in found.labels if all(c.outcome == "PASS" for c in found.checks[label] if c.id == "O1")]
     which = f": {joined(fine)}" if fine else ""
     return (
-        f"{len(fine)} of {count(len(found.labels), 'method')} serve{'s' * (len(fine) == 1)} "
-        f"{count(len(found.asked), 'request')} in sequence, bring none back and keep the rest{which}."
+        f"After {count(len(found.asked), 'request')} in sequence {len(fine)} of {count(len(found.labels), 'method')} "
+        f"{'has' if len(fine) == 1 else 'have'} brought none back and kept the rest{which}."
     )
 
 
