@@ -32,6 +32,7 @@ from lethe.worlds.cache import elsewhere
 
 Kind = Literal["sequence", "order", "batch", "size"]
 ROWS = 100  # most records of a set whose answers are compared before and after
+UNSEEN: dict[str, Any] = {"traces": None, "gradients": (), "interior": (), "samples": ()}  # of no use to any line here
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def look(plan: Plan, model: Model, asked: Sequence[Sequence[Record]], forgotten:
     gone = {str(record["id"]) for record in forgotten}
     probes = {k: [r for r in rows if k == "forget" or str(r.get("id")) not in gone] for k, rows in task.probes.items()}
     answered = tuple(name for name in probes if name not in ("forget", "holdout"))
-    light = replace(task.spec, generate=answered, distributions=(), traces=None, gradients=())
+    light = replace(task.spec, generate=answered, distributions=(), **UNSEEN)
     evidence = observe(model, probes, light, cache=Path(plan.folder) / "evidence")
     return Levels(
         tuple(score.items for score in scores),
@@ -131,7 +132,7 @@ def apart(plan: Plan, before: Model, after: Model) -> dict[str, float]:
     """Mean KL(before || after) of the answers to forget and retain records, nats per token, by set."""
     task = plan.task()
     probes = {name: task.probes[name] for name in ("forget", "retain") if name in task.probes}
-    spec = replace(task.spec, generate=(), distributions=tuple(probes), traces=None, gradients=(), rows=ROWS)
+    spec = replace(task.spec, generate=(), distributions=tuple(probes), rows=ROWS, **UNSEEN)
     old, new = (observe(model, probes, spec) for model in (before, after))
     return {name: compute(f"distance:set={name}", new, [old]).value for name in probes}
 
