@@ -4,14 +4,14 @@ from functools import cache
 
 import numpy as np
 import pytest
-from tests.attacks.tiny import ASKING, in_forms, shy, talkative
+from tests.attacks.tiny import ASKING, answer_alone, in_forms, shy, talkative
 
 from lethe.auditing.recovery import Measure, Trace, attacked, knowledge, recovery
 from lethe.evidence import Spec
 from lethe.metrics.rouge import rouge
 from lethe.registry import find, parse_call
 
-SAID = knowledge(rouge, spec=Spec(generate=("forget",), distributions=(), max_new_tokens=10))
+SAID = answer_alone(knowledge(rouge, spec=Spec(generate=("forget",), distributions=(), max_new_tokens=10)))
 ALL = (*ASKING, "multi_turn:replies=own")
 # One strength of each, for the answers that are written out.
 SPOKEN = ("paraphrase", "translate:languages=German", "jailbreak:kinds=persona", "multi_turn:turns=2",

@@ -6,7 +6,7 @@ the same recipe without it and do not.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -155,9 +155,18 @@ def talkative() -> World:
         rng = random.Random(len(records))
         return [one for r in records for one in (r, r, *rng.sample(asked[r["id"]], 8))]
 
-    return _world(
-        request, partial(llama, tokenizer, 256), Recipe(lr=4e-3, epochs=10, batch_size=16, schedule="cosine"), shown
-    )
+    recipe = Recipe(lr=4e-3, epochs=10, batch_size=16, schedule="cosine")
+    world = _world(request, partial(llama, tokenizer, 256), recipe, shown)
+    return replace(world, measure=answer_alone(world.measure))
+
+
+def answer_alone(measure: Measure) -> Measure:
+    """The same measure, which does not look at the wrong answers that records hold for multiple choice."""
+
+    def measured(model: Model, records: Sequence[Record]) -> Score:
+        return measure(model, [{k: v for k, v in record.items() if k != "perturbed_answer"} for record in records])
+
+    return measured
 
 
 @cache
