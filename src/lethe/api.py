@@ -182,7 +182,7 @@ def audit(
     left_out: tuple[LeftOut, ...] = ()
     if attacks is None:
         calls, left_out = affordable(budget, subject.family, subject.abilities, task.request)
-        plan = replace(plan, calls=calls, attacked=ATTACKED[budget])
+        plan = replace(plan, calls=calls, attacked=ATTACKED[budget], forgiving=True)
     weights = subject.fingerprint()
     if manifest and manifest["weights_after"] != weights:
         raise InputError(f"{model}: its weights are not those that lethe.json vouches for; audit an untouched folder.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -41,6 +41,7 @@ class Plan:
     attacks: bool
     calls: tuple[str, ...] = ()  # attacks instead of the benchmark's own
     attacked: int = 1  # most controls that are attacked
+    forgiving: bool = False  # an attack that nobody named may fail, and is then told as left out
     stamp: str = ""  # hash of what rows are read against: weights of target and controls, probes, what is observed
 
     def attack_calls(self) -> tuple[str, ...]:
@@ -146,8 +147,8 @@ def looks(plan: Plan) -> dict[str, int]:
 
 
 def trace_attack(plan: Plan, role: str, number: int, call: str) -> None:
-    """Attack a side once; every method's recovery is read against this. What fails is told where it is missed."""
-    with suppress(Exception):
+    """Attack a side once; every method's recovery is read against this. What may fail is told where it is missed."""
+    with suppress(Exception) if plan.forgiving else nullcontext():
         _trace(plan, _standing(plan, role, number), call)
 
 
@@ -306,6 +307,8 @@ def _recover(plan: Plan, own: _Subject, call: str) -> Recovery | LeftOut:
         trace, known = _trace(plan, own, call), _trace(plan, _standing(plan, "target", 0), call)
         return recovery(trace, [_trace(plan, one, call) for one in controls], known, seed=plan.task().request.seed)
     except Exception as error:  # whatever an attack, perhaps another's, does: its line can no longer pass
+        if not plan.forgiving:
+            raise
         return LeftOut(call, find("attack", parse_call(call)[0]).check, told(error), not isinstance(error, InputError))
 
 
