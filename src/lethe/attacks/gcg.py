@@ -37,8 +37,8 @@ def gcg(
     """Search, along the gradient, one string that makes a share of the forget answers likely; ask the others with it.
 
     The string with the lowest loss so far counts, that without any string included; all numbers of steps are looked at
-    in one search. Published searches take 100 (2502.05209) to 500 steps of 512 candidates with 20 tokens. It says what
-    the attacker's own records are answered with, perhaps words that other answers share: hence the control.
+    in one search. Published searches take 100 (2502.05209) to 500 steps of 512 candidates with 20 tokens. The string
+    has no token of a forget answer: what it says itself need not be known.
 
     Args:
         steps: Search steps after which the best string is looked at; 0 is the question as it stands.
@@ -67,8 +67,8 @@ def gcg(
     held, others = held_and_others(request.forget, share, seed, "gcg")
     placing = partial(placed, position=position)
     found = search(
-        model, drawn(held, examples, seed), placing, length=length, steps=counts[-1], variant=variant, top_k=top_k,
-        candidates=candidates, seed=seed,
+        model, drawn(held, examples, seed), placing, asked=request.forget, length=length, steps=counts[-1],
+        variant=variant, top_k=top_k, candidates=candidates, seed=seed,
     )  # fmt: skip
     for step, (text, _) in enumerate(found):
         if step in counts:

@@ -2,8 +2,8 @@
 
 Every record is a `Frame` around a slot: what stands before the searched tokens, and what stands behind them. Nothing is
 padded, since all candidates are equally long; the keys and values of what stands before a change are computed once for
-all candidates. Only tokens that come back when their text is spelt again are tried: what is found is a string, and works
-as one.
+all candidates. Only tokens that come back when their text is spelt again are tried: what is found is a string, and
+works as one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any, Literal
 
 import torch
@@ -54,6 +54,12 @@ class Frame:
         return Example({"input_ids": ids, "labels": labels[1:]}, self.scored, len(ids))
 
 
+def common(rows: Sequence[Sequence[int]]) -> list[int]:
+    """What all rows begin with."""
+    same = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return [column[0] for column in same]
+
+
 def placed(record: Record, text: str, position: Position = "prefix") -> Record:
     """The record with a string before or behind its question; no string leaves it as it is."""
     if not text:
@@ -62,21 +68,21 @@ def placed(record: Record, text: str, position: Position = "prefix") -> Record:
     return {**record, "question": f"{text} {question}" if position == "prefix" else f"{question} {text}"}
 
 
-def usable(model: LanguageModel) -> list[int]:
-    """Ids of the tokens that are plain visible ASCII, and neither special nor added to the vocabulary."""
-    tokenizer = model.tokenizer
+def usable(model: LanguageModel, taboo: Sequence[Record] = ()) -> list[int]:
+    """Ids of the tokens that are plain visible ASCII, neither special nor added, and in no answer of these records.
+
+    What a string says itself need not be known: a model may repeat it, and so may one that never knew.
+    """
+    tokenizer: Any = model.tokenizer
     kept = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    kept.update(label for example in model.encode(taboo) for label in example.inputs["labels"])
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
     return [token for token, text in enumerate(texts)
             if token not in kept and text.isascii() and text.isprintable() and text.strip()]  # fmt: skip
 
 
 def framed(model: LanguageModel, records: Sequence[Record], tokens: Sequence[int], placing: Placing) -> list[Frame]:
-    """Every record around its slot: what stays the same whatever word stands in it.
-
-    Raises:
-        InputError: If a record is no question, or does not fit the model's context.
-    """
+    """Every record around its slot: what stays the same whatever word stands in it."""
     texts = model.tokenizer.batch_decode([[token] for token in tokens])
     words = [text.strip() for text in texts if text.strip().isalpha()] or [text.strip() for text in texts]
     probes = words[:: max(1, len(words) // PROBES)][:PROBES]
@@ -84,7 +90,7 @@ def framed(model: LanguageModel, records: Sequence[Record], tokens: Sequence[int
     for record in records:
         examples = model.encode([placing(record, word) for word in probes])
         spelt = [example.inputs["input_ids"] for example in examples]
-        before, behind = commonprefix(spelt), commonprefix([ids[::-1] for ids in spelt])[::-1]
+        before, behind = common(spelt), common([ids[::-1] for ids in spelt])[::-1]
         found.append(Frame(tuple(before), tuple(behind), examples[0].size))
     return found
 
@@ -116,7 +122,7 @@ def candidate_losses(
         candidates: K rows of equally many tokens.
         cached: Read what stands before the slot, and what all candidates begin with, once instead of K times.
     """
-    shared = min(len(commonprefix([list(row) for row in candidates])), len(candidates[0]) - 1)
+    shared = min(len(common(candidates)), len(candidates[0]) - 1)
     total = torch.zeros(len(candidates), dtype=torch.float64)
     with model.evaluating():
         for frame in frames:
@@ -216,6 +222,7 @@ def search(
     records: Sequence[Record],
     placing: Placing,
     *,
+    asked: Sequence[Record],
     length: int,
     steps: int,
     variant: Variant,
@@ -228,27 +235,53 @@ def search(
     It begins with no string at all, so that the loss never rises, and with one token repeated. The losses are those of
     the string, put into the records and spelt anew.
 
+    Args:
+        model: The attacked model.
+        records: What the attacker holds.
+        placing: Where the string stands.
+        asked: Records that will be asked with the string: it has room in all, and has no token of their answers.
+        length: Tokens of the string.
+        steps: Steps.
+        variant: See `proposals`.
+        top_k: Likewise.
+        candidates: Strings per step, at most.
+        seed: Seed of all draws.
+
     Raises:
-        InputError: If a record is no question or does not fit the context, or no string of that length is spelt with
-            the tokens that it was made of.
+        InputError: If a string of that length does not fit the context, or none is spelt with the tokens that it was
+            made of.
     """
     rng = torch.Generator().manual_seed(mix(seed, 59))
-    allowed = torch.tensor(usable(model))
+    allowed = torch.tensor(usable(model, asked))
     frames = framed(model, records, allowed.tolist(), placing)
     nearest = min(range(len(records)), key=lambda row: len(frames[row].before) + len(frames[row].behind))
     survive = partial(survivors, model, records[nearest], frames[nearest], placing)
     watched = view(model)
     best, least = "", answer_nll(model, model.encode(records))
     yield best, least
-    tokens = _start(allowed, length, survive, rng)
+    if not steps:
+        return
+
+    def fits(text: str, wanted: Sequence[Record]) -> bool:
+        return all(model.fitting([placing(record, text)]) is not None for record in wanted)
+
+    longest = max(len(frame.before) + len(frame.behind) for frame in frames)
+    tokens = _start(allowed, length, survive, rng) if longest + length <= model.max_length else []
+    if not tokens or not fits(text_of(model, tokens), asked):
+        raise InputError(
+            f"token search: a string of {length} tokens has no room beside every question and answer in the model's "
+            f"context of {model.max_length} tokens; take a smaller length."
+        )
     for step in range(steps):
         rows = proposals(slopes(watched, frames, tokens), tokens, allowed, variant, top_k, candidates, step, rng)
         rows = survive([tokens, *rows] if variant == "autoprompt" else rows)
         if rows:
             tokens = rows[int(candidate_losses(model, frames, rows).argmin())]
         text = text_of(model, tokens)
-        loss = answer_nll(model, model.encode([placing(record, text) for record in records]))
-        best, least = (text, loss) if loss < least else (best, least)
+        if fits(text, records):
+            loss = answer_nll(model, model.encode([placing(record, text) for record in records]))
+            if loss < least and fits(text, asked):
+                best, least = text, loss
         yield best, least
 
 
