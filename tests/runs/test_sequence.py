@@ -77,7 +77,7 @@ def test_shares_are_read_between_controls_and_target_and_what_the_target_never_k
     [
         ([levels(0.1, 1, 1), levels(0.1, 0.1, 1), levels(0.1, 0.1, 0.1)], "PASS", "3 of 3 requests"),
         ([levels(0.1, 1, 1), levels(0.3, 0.1, 1), levels(0.35, 0.1, 0.1)], "FAIL", "request 1 returned most"),
-        ([levels(-0.9, 1, 1), levels(-0.5, 0.1, 1), levels(0.1, 0.1, 0.1)], "PASS", "request 1 returned"),
+        ([levels(-0.9, 1, 1), levels(-0.5, 0.1, 1), levels(0.1, 0.1, 0.1)], "PASS", "request 1 returned most"),
         ([levels(0.8, 1, 1), levels(0.8, 0.8, 1), levels(1, 0.8, 0.1)], "NOT TESTED", "no earlier request was"),
         ([levels(0.1, 1, 1), levels(0.1, 0.1, 1), levels(0, 0, 0, utility=0.4)], "FAIL", "utility is below 90%"),
     ],
@@ -97,6 +97,17 @@ def test_order_and_batch_are_compared_by_where_they_end(left: float, outcome: st
     batch = course(levels(left, left, left), kind="batch", order=[(0, 1, 2)])
     assert line("O3", THREE, batch).outcome == outcome
     assert {line(name, THREE).outcome for name in ("O2", "O3", "O5", "O6")} == {"NOT TESTED"}
+
+
+def test_a_broken_model_is_the_same_in_every_order_and_that_passes_nothing():
+    ruined = [levels(0.1, 1, 1), levels(0.1, 0, 1, utility=0.2), levels(0, 0, 0, utility=0.0)]
+    chain, turned = course(*ruined), course(*ruined, kind="order")
+    again = Again(levels(0, 0, 0, utility=0.0), {"retain": 0.0}, 0.1)
+    assert line("O2", chain, turned).outcome == "NOT TESTED"
+    assert "broken either way" in line("O2", chain, turned).reason
+    assert line("O6", replace(chain, again=again), noise=0.1).outcome == "NOT TESTED"
+    sound = course(levels(0, 0, 0), kind="batch", order=[(0, 1, 2)])
+    assert (line("O3", chain, sound).outcome, line("O3", chain, sound).by) == ("FAIL", "utility")
 
 
 @pytest.mark.parametrize(("drift", "outcome"), [(0.03, "PASS"), (0.01, "FAIL")])

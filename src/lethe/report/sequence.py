@@ -23,7 +23,7 @@ from lethe.report.pages import write_pages
 from lethe.report.plots import STYLES
 from lethe.report.svg import CONTROL, RULE, drawing, inline
 from lethe.runs.sequence import Costs, Served, name_of
-from lethe.runs.sequence_lines import Frame, last_return, matrix
+from lethe.runs.sequence_lines import Frame, last_return, matrix, waiting
 from lethe.runs.servings import Course, Expense
 from lethe.scoring.recovery import utility_drift
 
@@ -139,7 +139,8 @@ def sequence_table(found: Served, costs: Costs) -> Any:
 
 
 def _short(check: Check) -> str:
-    return check.outcome if check.value is None else f"{check.outcome} {number(check.value, 2)}"
+    measured = "" if check.value is None else f" {number(check.value, 2)}"
+    return f"{check.outcome}{measured}{f' ({check.by})' if check.by else ''}"
 
 
 def _story(found: Served, costs: Costs, frame: Frame, label: str) -> Story:
@@ -202,6 +203,7 @@ def _figures(course: Course, frame: Frame) -> tuple[tuple[str, str], ...]:
         ("Resurrection after the last request, in the unit of the measure", number(last_return(course), 3)),
         ("The same as a share of what the target knows", number(float(np.nanmax(back[-1])), 3)),
         ("Largest return at any time, as a share", number(float(np.nanmax(back)), 3)),
+        ("Least that was known of a request before its turn, as a share", number(waiting(shares), 3)),
         ("Utility drift per request, as a share of the target's", number(utility_drift(kept), 4)),
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from lethe.auditing.case import make, untested
 from lethe.auditing.lines import LEFT
-from lethe.auditing.utility import KEPT
+from lethe.auditing.utility import COLLAPSED, KEPT
 from lethe.findings import Check
 from lethe.runs.servings import Course, Expense, Levels
 from lethe.scoring.intervals import percentile, resample, seed_spread
@@ -67,6 +67,7 @@ class Found:
     value: float
     fine: bool
     told: str
+    by: str = ""  # what else it fails by, where its value is within what is tolerated
 
 
 def matrix(course: Course, frame: Frame | None = None) -> np.ndarray:
@@ -155,7 +156,8 @@ def _worst(name: str, found: Sequence[Found], limit: float, what: str) -> Check:
         told += f"; {len(found)} seeds: mean {spread.mean:.3f} [{spread.low:.3f}, {spread.high:.3f}], the worst counts"
     if not np.isfinite(one.value):
         return untested(name, one.told)
-    return make(name, "PASS" if one.fine else "FAIL", one.value, limit, told, statistic=what, tried=len(found))
+    outcome, value = "PASS" if one.fine else "FAIL", round(one.value, 6)
+    return make(name, outcome, value, limit, told, statistic=what, tried=len(found), by="" if one.fine else one.by)
 
 
 def _main(courses: Sequence[Course]) -> Course:
@@ -169,23 +171,37 @@ def _returned(course: Course, frame: Frame) -> Found | None:
     shares = np.maximum(matrix(course, frame), 0)  # to come back from below the controls is no return of knowledge
     own = np.diag(shares)
     forgotten = np.flatnonzero((own <= LEFT)[:-1])
-    final = course.steps[-1].levels
     drift = utility_drift([frame.kept(step.levels) for step in course.steps])
-    kept = frame.kept(final)
+    kept = frame.kept(course.steps[-1].levels)
     told = (
-        f"{int((own <= LEFT).sum())} of {len(own)} requests were forgotten in their turn; utility {kept:.0%} of the "
-        f"target's at the end, {drift:+.1%} per request; controls differ by {_noise(frame):.0%}"
+        f"{int((own <= LEFT).sum())} of {len(own)} requests were forgotten in their turn, those who had not asked yet "
+        f"kept {waiting(shares):.2f} or more; utility {kept:.0%} of the target's at the end, {drift:+.1%} per request; "
+        f"controls differ by {_noise(frame):.0%}"
     )
     if not len(forgotten):
         return Found(float("nan"), False, f"no earlier request was forgotten in its turn, so none can return; {told}")
     back = shares[-1, forgotten] - own[forgotten]
     value = float(back.max())
-    told = f"request {int(forgotten[back.argmax()]) + 1} returned most{_interval(course, frame, forgotten)}; {told}"
-    return Found(value, value <= LEFT and kept >= KEPT, told + _lost(kept))
+    which = f"request {course.steps[int(forgotten[back.argmax()])].served[0] + 1} returned most"
+    told = f"{which}{_interval(course, frame, forgotten)}; {told}" if value > 0 else f"none returned; {told}"
+    return Found(value, value <= LEFT and kept >= KEPT, told + _lost(kept), by="" if kept >= KEPT else "utility")
+
+
+def waiting(shares: np.ndarray) -> float:
+    """Least that is known of a request before its turn, of a matrix (m, m)."""
+    return float(np.nanmin(shares[np.triu_indices(len(shares), 1)], initial=1.0))
 
 
 def _lost(kept: float) -> str:
     return f"; the utility is below {KEPT:.0%}" if kept < KEPT else ""
+
+
+def _compared(value: float, kept: Sequence[float], told: str) -> Found:
+    """Two or more ends of the same requests: a gap of knowledge, and the utility that each has kept."""
+    if max(kept) < COLLAPSED:
+        return Found(float("nan"), False, f"the model is broken either way, so nothing can be compared; {told}")
+    moved = max(kept) - min(kept)
+    return Found(value, value <= LEFT and moved <= LOSS, told, by="" if moved <= LOSS else "utility")
 
 
 def _noise(frame: Frame) -> float:
@@ -220,13 +236,12 @@ def _orders(courses: Sequence[Course], frame: Frame) -> Found | None:
     if len(ends) < 2:
         return None
     left, kept = ([of(one) for one in ends] for of in (frame.left, frame.kept))
-    value, moved = max(left) - min(left), max(kept) - min(kept)
     single = np.ptp([frame.shares(one) for one in ends], axis=0)
     told = (
         f"{len(ends)} orders leave {min(left):.2f} to {max(left):.2f} on average, up to {np.nanmax(single):.2f} apart "
         f"on a single request, and {min(kept):.0%} to {max(kept):.0%} of the utility"
     )
-    return Found(value, value <= LEFT and moved <= LOSS, told)
+    return _compared(max(left) - min(left), kept, told)
 
 
 def _batch(courses: Sequence[Course], frame: Frame) -> Found | None:
@@ -234,13 +249,12 @@ def _batch(courses: Sequence[Course], frame: Frame) -> Found | None:
     if not whole:
         return None
     single, batch = _main(courses).steps[-1].levels, whole[0].steps[-1].levels
-    value = abs(frame.left(single) - frame.left(batch))
-    moved = abs(frame.kept(single) - frame.kept(batch))
     told = (
         f"all at once leaves {frame.left(batch):.2f} with {frame.kept(batch):.0%} of the utility, one by one "
         f"{frame.left(single):.2f} with {frame.kept(single):.0%}"
     )
-    return Found(value, value <= LEFT and moved <= LOSS, told)
+    gap = abs(frame.left(single) - frame.left(batch))
+    return _compared(gap, [frame.kept(single), frame.kept(batch)], told)
 
 
 def _sizes(courses: Sequence[Course], frame: Frame, records: int) -> Found | None:
@@ -257,7 +271,8 @@ def _sizes(courses: Sequence[Course], frame: Frame, records: int) -> Found | Non
         for one, share, kept in zip(found, left, kept, strict=True)
     )
     told += "; 0 is what the controls know of the requests, also of further records, which they do know"
-    return Found(max(left), max(left) <= LEFT and min(kept) >= KEPT, told + _lost(min(kept)))
+    fine = min(kept) >= KEPT
+    return Found(max(left), max(left) <= LEFT and fine, told + _lost(min(kept)), by="" if fine else "utility")
 
 
 def _repeated(course: Course, frame: Frame, drift: float | None) -> Found | None:
@@ -273,9 +288,12 @@ def _repeated(course: Course, frame: Frame, drift: float | None) -> Found | None
         f"{again.weights:.0%} of what all requests moved them"
     )
     fine = changed <= LEFT and lost <= LOSS
+    if frame.kept(before) < COLLAPSED:
+        return Found(float("nan"), False, f"the model was broken before it was repeated; {told}")
+    by = "" if fine else "knowledge or utility"
     if drift is None or moved is None:
-        return Found(changed, fine, told)
-    return Found(moved, fine and moved <= drift, f"{told}; two controls are {drift:.3f} nats per token apart")
+        return Found(changed, fine, told, by)
+    return Found(moved, fine and moved <= drift, f"{told}; two controls are {drift:.3f} nats per token apart", by)
 
 
 def _rolled_back(course: Course) -> Found:
