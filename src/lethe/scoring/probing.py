@@ -110,14 +110,15 @@ def best_probe(weights: Sequence[FloatArray], vectors: FloatArray, tested: npt.A
         seed: seed of the random labels.
     """
     chosen = np.flatnonzero(tested)
-    flat = vectors.reshape(-1, vectors.shape[-1])
-    alike = (vectors[:, 0] @ flat.T).reshape(len(vectors), *vectors.shape[:2])  # record i's answer, j's options
+    shares = np.stack([matrix[:, chosen].T for matrix in weights], axis=1)  # (n, probes, N)
+    count, options, size = vectors.shape
+    alike = vectors.reshape(-1, size) @ vectors[:, 0].T
+    alike = np.ascontiguousarray(alike.reshape(count, options, count).swapaxes(1, 2))  # j's options, i's answer
 
     def hits(order: IntArray) -> FloatArray:
-        mixed = alike[np.ix_(order, order[chosen])]
-        scores = np.stack([np.einsum("ij,ijc->jc", matrix[:, chosen], mixed) for matrix in weights])
+        scores = shares @ alike[order[chosen]][:, order]  # (n, probes, C)
         ahead = scores[..., :1] - scores[..., 1:]
-        return np.asarray(np.where(np.abs(ahead) < 1e-9, 0.5, ahead > 0).mean(-1))  # (probes, n)
+        return np.asarray(np.where(np.abs(ahead) < 1e-9, 0.5, ahead > 0).mean(-1)).T  # (probes, n)
 
     own = hits(np.arange(len(vectors)))
     profile = own.mean(1)
