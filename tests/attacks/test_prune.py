@@ -8,15 +8,18 @@ import pytest
 import torch
 from tests.attacks.tiny import classifier, language, recommender
 from torch import Tensor, nn
+from transformers import MixtralConfig, MixtralForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from lethe.attacks.prune import input_norms, prune
+from lethe.attacks.prune import prune
 from lethe.auditing.recovery import attacked, recovery
+from lethe.descent.adapters import aimed
 from lethe.errors import InputError
 from lethe.models.base import Batch, Model
 from lethe.models.classifier import Classifier
 from lethe.models.language import LanguageModel
 from lethe.models.nets import SmallCNN
+from lethe.models.projections import input_norms
 from lethe.train import Recipe, Selection, Term, train
 
 VARIANTS = ["magnitude", "wanda", "structured"]
@@ -46,7 +49,8 @@ def planted(variant: str) -> tuple[Model, Model]:
     terms = [Term("forget", twin.encode(world.request.forget), ascend, per="token")]
     selection = Selection(dict(twin.module.named_parameters()), gone)
     train(twin, terms, Recipe(lr=1e-2, steps=40, batch_size=40), selection=selection)
-    norms = input_norms(knowing.model, world.request, 32)
+    names = aimed(world.target.module, (), "test", matrices=True)
+    norms = input_norms(knowing.model, names, world.request.retain[:32])
     with torch.no_grad():
         for name, weight in twin.module.named_parameters():
             if gone[name].any():
@@ -116,10 +120,9 @@ def test_a_network_of_embeddings_alone_is_pruned_in_them():
 def test_input_norms_are_those_of_the_tokens_alone():
     """As if every record had been read by itself: no padding enters, whatever the lengths."""
     world = language()
-    norms = input_norms(world.target, world.request, 6)
     squares: dict[str, Tensor] = {}
     layers = {n: m for n, m in world.target.module.named_modules() if isinstance(m, nn.Linear) and "lm_head" not in n}
-    assert set(norms) == set(layers)
+    norms = input_norms(world.target, list(layers), world.request.retain[:6])
     seen: dict[str, Tensor] = {}
 
     def keeping(name: str) -> Any:
@@ -176,6 +179,25 @@ def test_mlp_units_of_a_language_model():
     (point,) = prune(world.target, world.request, variant="structured", shares=(0.25,))
     for name, mask in removed(world.target, point.model).items():
         assert int(mask.all(0).sum()) == (32 if "down_proj" in name else 0) if mask.dim() > 1 else not mask.any()
+
+
+def test_every_expert_of_a_mixture_loses_units_of_its_own():
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        vocab_size=600, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    known = language().target
+    assert isinstance(known, LanguageModel)
+    model = LanguageModel(MixtralForCausalLM(config), known.tokenizer)
+    (point,) = prune(model, language().request, variant="structured", shares=(0.25,))
+    masks = {name: mask for name, mask in removed(model, point.model).items() if mask.any()}
+    ((name, mask),) = masks.items()
+    assert name.endswith("experts.down_proj") and mask.shape == (4, 16, 32)
+    assert mask.all(1).sum(1).tolist() == [8] * 4 and int(mask.sum()) == 4 * 8 * 16
+    assert len({tuple(row) for row in mask.all(1).tolist()}) > 1
+    (point,) = prune(model, language().request, shares=(0.25,))
+    assert all(mask.any() for name, mask in removed(model, point.model).items() if "experts" in name)
 
 
 def test_bad_shares_and_missing_calibration_are_refused():

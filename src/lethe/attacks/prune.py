@@ -12,7 +12,7 @@ from lethe.findings import Tampered
 from lethe.losses.pruning import lowest, wanda
 from lethe.models.base import Model
 from lethe.models.language import LanguageModel
-from lethe.models.projections import output_projections
+from lethe.models.projections import ATTENTION, OUTPUT, input_norms
 from lethe.registry import attack
 from lethe.request import Request
 
@@ -41,8 +41,9 @@ def prune(
 
     magnitude: the smallest |w| of each tensor but embeddings and a language model's output head (a network of nothing
     else is pruned in its embeddings). wanda: the smallest |w| times the norm of its input over retain records, in each
-    output row of every linear and convolution layer but that head. structured: whole hidden units, those that write
-    least, of every layer (of a language model's MLPs). Of equal scores the first goes.
+    output row of every linear and convolution layer but that head (the stacked experts of a mixture stay). structured:
+    whole hidden units, those that write least, of every layer (of a language model's MLPs, each expert's). Of equal
+    scores the first goes.
 
     Args:
         variant: What is removed: magnitude, wanda or structured.
@@ -56,7 +57,7 @@ def prune(
         raise InputError(
             f"prune: shares are {shares}; give shares of the weights from 0 to below 1, as in 0.1 and 0.3."
         )
-    norms = input_norms(model, request, calibration) if variant == "wanda" else {}
+    norms = _input_norms(model, request, calibration) if variant == "wanda" else {}
     for share in sorted(set(shares)):
         pruned = model.copy()
         with torch.no_grad():
@@ -65,39 +66,11 @@ def prune(
         yield Tampered(pruned, share, request.forget)
 
 
-def input_norms(model: Model, request: Request, calibration: int) -> dict[str, Tensor]:
-    """Norm `||X_j||` (J,) of what each layer reads over all tokens of retain records, by the layer's name.
-
-    One record at a time, so that no padding is read.
-
-    Raises:
-        InputError: If there is no retain record.
-    """
+def _input_norms(model: Model, request: Request, calibration: int) -> dict[str, Tensor]:
     if not request.retain:
-        raise InputError(
-            "prune: variant=wanda reads retain records, and there are none; give some, or variant=magnitude."
-        )
-    modules = dict(model.inner.named_modules())
-    squares: dict[str, Tensor] = {}
-    hooks = [modules[name].register_forward_pre_hook(_adding(name, squares)) for name in _layers(model)]
+        raise InputError("prune: variant=wanda reads retain records; there are none: give some, or variant=magnitude.")
     records = request.retain[:calibration] if calibration else request.retain
-    try:
-        with model.evaluating():
-            for batch in model.batches(model.encode(records), 1):
-                model.logits(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: total.sqrt() for name, total in squares.items()}
-
-
-def _adding(name: str, squares: dict[str, Tensor]) -> Any:
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        read = inputs[0].movedim(1, -1) if isinstance(layer, nn.Conv2d) else inputs[0]  # channels last
-        total = read.float().pow(2).flatten(0, -2).sum(0)
-        squares[name] = squares.get(name, 0) + total
-
-    return hook
+    return input_norms(model, aimed(model.inner, (), "prune", matrices=True), records)
 
 
 def _by_magnitude(model: Model, share: float, _: Mapping[str, Tensor]) -> Iterator[Masked]:
@@ -121,21 +94,29 @@ def _by_input(model: Model, share: float, norms: Mapping[str, Tensor]) -> Iterat
 
 def _by_unit(model: Model, share: float, _: Mapping[str, Tensor]) -> Iterator[Masked]:
     """A unit is a column of the layer that reads it: without that, nothing of the unit is left."""
-    if isinstance(model, LanguageModel):
-        readers: list[nn.Module] = [projection.module for projection in output_projections(model)]
-    else:
-        modules = dict(model.inner.named_modules())
-        readers = [modules[name] for name in _layers(model)][1:]  # the first one reads the data
-    for weight in map(_weight, readers):
-        written = weight.transpose(0, 1).flatten(1).norm(dim=1)
-        yield weight, lowest(written[None], share).view(1, -1, *[1] * (weight.dim() - 2))
+    for weight in _read(model):
+        stacked = weight if weight.dim() == 3 else weight.flatten(0, -2)[None]  # experts have units of their own
+        mask = lowest(stacked.norm(dim=1), share)
+        yield weight, mask[:, None] if weight.dim() == 3 else mask[0]
+
+
+def _read(model: Model) -> list[Tensor]:
+    """Weights that read hidden units: (outputs, units), (experts, outputs, units), (outputs, height, width, units)."""
+    modules: dict[str, Any] = dict(model.inner.named_modules())
+    if not isinstance(model, LanguageModel):
+        layers = aimed(model.inner, (), "prune", matrices=True)
+        return [_weight(modules[name]).movedim(1, -1) for name in layers[1:]]  # the first one reads the data
+    ends = {
+        name: weight
+        for full, weight in model.inner.named_parameters()
+        if weight.dim() >= 2 and OUTPUT.search(name := full.removesuffix(".weight")) and not ATTENTION.search(name)
+    }
+    if not ends:
+        raise InputError(f"prune: {type(model.inner).__name__} has no layer that ends an MLP; take another variant.")
+    return [_weight(modules[name]) if name in modules else weight for name, weight in ends.items()]
 
 
 VARIANTS = {"magnitude": _by_magnitude, "wanda": _by_input, "structured": _by_unit}
-
-
-def _layers(model: Model) -> list[str]:
-    return aimed(model.inner, (), "prune", matrices=True)
 
 
 def _weight(layer: Any) -> Tensor:

@@ -1,9 +1,12 @@
-"""Value vectors: the columns of the MLPs' output projections, by (layer, dimension), whatever the architecture."""
+"""Value vectors: the columns of the MLPs' output projections, by (layer, dimension), whatever the architecture.
+
+And what single layers read, of any family.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lethe.errors import InputError
+from lethe.models.base import Model
 from lethe.models.language import LanguageModel
 
 OUTPUT = re.compile(r"(^|\.)(down_proj|dense_4h_to_h|fc2|c_proj|ff_out|fc_out|w2|wo)$")
@@ -113,3 +117,34 @@ class Keys:
     def __exit__(self, *_: object) -> None:
         for hook in self._hooks:
             hook.remove()
+
+
+def input_norms(model: Model, names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """Norm `||X_j||_2` (J,) over all tokens of the records of what each layer reads, by the layer's name.
+
+    One record at a time, so that no padding is read.
+
+    Args:
+        model: Any model.
+        names: Linear and two-dimensional convolution layers of its own network.
+        records: At least one.
+    """
+    modules = dict(model.inner.named_modules())
+    squares: dict[str, Tensor] = {}
+
+    def adding(name: str) -> Any:
+        def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            read = inputs[0].movedim(1, -1) if isinstance(layer, nn.Conv2d) else inputs[0]  # channels last
+            squares[name] = squares.get(name, 0) + read.float().pow(2).flatten(0, -2).sum(0)
+
+        return hook
+
+    hooks = [modules[name].register_forward_pre_hook(adding(name)) for name in names]
+    try:
+        with model.evaluating():
+            for batch in model.batches(model.encode(records), 1):
+                model.logits(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: total.sqrt() for name, total in squares.items()}
