@@ -245,7 +245,9 @@ def test_a_run_of_nothing_still_makes_a_page(results: Results, tmp_path: Path):
 def palette(page: str, dark: bool) -> dict[str, str]:
     blocks = re.findall(r":root \{(.*?)\}", page, re.S)
     return {
-        name: value for block in blocks[: 2 if dark else 1] for name, value in re.findall(r"(--\w+): (#\w{6});", block)
+        name: value
+        for block in blocks[: 2 if dark else 1]
+        for name, value in re.findall(r"(--[\w-]+): (#\w{6});", block)
     }
 
 
@@ -270,3 +272,17 @@ def test_text_has_contrast(page: str, dark: bool):
     for text in ("--accent", "--control", "--warn", "--bad"):
         assert contrast(colours[text], colours["--paper"]) >= 4.5, text
     assert contrast(colours["--floor"], colours["--paper"]) >= 3
+    for shade in range(6):  # of the map: numbers stand on it in the page's ink, on the last two in that of its paper
+        ink = colours["--ink" if shade < 4 else "--paper"]
+        assert contrast(ink, colours[f"--shade-{shade}"]) >= 4.5, shade
+    for series in range(1, 7):
+        assert contrast(colours[f"--series-{series}"], colours["--paper"]) >= 3, series
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_shades_of_the_map_are_in_order_whatever_one_sees_of_colour(page: str, dark: bool):
+    """One hue, lightness alone tells more from less: it is left on paper without colour, and to any eye."""
+    colours = palette(page, dark)
+    lights = [luminance(colours[f"--shade-{shade}"]) for shade in range(6)]
+    assert lights == sorted(lights, reverse=not dark)
+    assert all(contrast(colours[f"--shade-{i}"], colours[f"--shade-{i + 1}"]) >= 1.05 for i in range(5))
