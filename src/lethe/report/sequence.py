@@ -189,7 +189,7 @@ def _story(found: Served, costs: Costs, frame: Frame, label: str) -> Story:
 def _cell(share: float, step: int, place: int) -> Cell:
     when = "now" if step == place else "earlier" if place < step else "later"
     shade = 0 if np.isnan(share) else bisect_left(SHADES, share)
-    return Cell(number(round(float(share), 6), 2), shade, when)
+    return Cell(number(round(float(share), 2), 2), shade, when)
 
 
 def _figures(course: Course, frame: Frame) -> tuple[tuple[str, str], ...]:
@@ -200,9 +200,12 @@ def _figures(course: Course, frame: Frame) -> tuple[tuple[str, str], ...]:
     back = np.where(later, shares - np.diag(shares), -np.inf)
     kept = [frame.kept(step.levels) for step in course.steps]
     return (
-        ("Resurrection after the last request, in the unit of the measure", number(last_return(course), 3)),
-        ("The same as a share of what the target knows", number(float(np.nanmax(back[-1])), 3)),
-        ("Largest return at any time, as a share", number(float(np.nanmax(back)), 3)),
+        (
+            "Resurrection after the last request, in the unit of the measure",
+            number(round(last_return(course) or 0.0, 3), 3),
+        ),
+        ("The same as a share of what the target knows", number(round(float(np.nanmax(back[-1])), 3), 3)),
+        ("Largest return at any time, as a share", number(round(float(np.nanmax(back)), 3), 3)),
         ("Least that was known of a request before its turn, as a share", number(waiting(shares), 3)),
         ("Utility drift per request, as a share of the target's", number(utility_drift(kept), 4)),
     )
@@ -284,6 +287,7 @@ def _spread(found: Served, frame: Frame) -> Markup | None:
             axes.grid(color=RULE, linewidth=0.6)
             axes.set_axisbelow(True)
             axes.locator_params(nbins=4)
+            axes.margins(0.12)
             axes.tick_params(labelleft=place == 0)
         return inline(figure, "orders", "Where every order and batch ended", ". ".join(told))
 
