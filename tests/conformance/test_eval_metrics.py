@@ -295,6 +295,16 @@ def test_steps_to_recover_and_their_censoring():
     assert recovery.speed_up(recovery.Steps(8, False), recovery.Steps(16, True)) == (0.5, "at most")
 
 
+def test_undo_time_and_area_of_the_tampering_paper_s_trajectory():
+    """arXiv 2502.05209: .30 at step 0, then .35, .50, .62, .64 towards .65; back is .615, which step 3 reaches."""
+    curve = [0.35, 0.50, 0.62, 0.64]
+    assert recovery.steps_to_recover([1, 2, 3, 4], curve, unlearned=0.30, original=0.65) == (3, False)
+    area = (0.325 + 0.425 + 0.56 + 0.63) / 4
+    assert recovery.budget_area([1, 2, 3, 4], curve, unlearned=0.30) == approx(area)
+    assert recovery.budget_area([2, 4], [0.5, 0.5], unlearned=0.5) == approx(0.5)
+    assert recovery.budget_area([10], [1.0], unlearned=0.0) == approx(0.5)
+
+
 def test_worst_case_states_how_many_attacks_were_tried():
     assert recovery.worst_case({"relearn": 0.4, "int4": 0.7, "prefix": 0.1}) == ("int4", 0.7, 3)
 

@@ -131,14 +131,29 @@ def steps_to_recover(
     Raises:
         InputError: steps that do not increase from at least 1, or another number of scores.
     """
-    reached = vector(scores, "scores under attack")
-    if len(steps) != len(reached) or steps[0] < 1 or any(b <= a for a, b in pairwise(steps)):
-        raise InputError("steps to recover: steps must increase from at least 1, one score for each; check the curve.")
+    reached = _curve(steps, scores)
     if original <= unlearned:
         return None
     goal = unlearned + share * (original - unlearned)
     back = np.flatnonzero(reached >= goal - 1e-9)  # .1 + .9 * .8 is a hair above .82
     return Steps(steps[int(back[0])], False) if back.size else Steps(steps[-1], True)
+
+
+def budget_area(steps: Sequence[int], scores: npt.ArrayLike, *, unlearned: float) -> float:
+    """Mean forget score over the attack's budget, the area under its curve over the last step; lower is better.
+
+    Straight between the steps, from u at step 0 (arXiv 2502.05374 compares methods over the whole budget).
+
+    Args:
+        steps: attack steps at which the model was scored, increasing, each at least 1.
+        scores: forget score at each of them, `(len(steps),)`.
+        unlearned: forget score u before the attack.
+
+    Raises:
+        InputError: steps that do not increase from at least 1, or another number of scores.
+    """
+    reached = _curve(steps, scores)
+    return float(np.trapezoid([unlearned, *reached], [0, *steps]) / steps[-1])
 
 
 def speed_up(retrained: Steps, unlearned: Steps) -> SpeedUp:
@@ -236,3 +251,15 @@ def utility_drift(utility: npt.ArrayLike) -> float:
         raise InputError("utility drift: one request has no slope; make at least two.")
     steps = np.arange(len(values)) - (len(values) - 1) / 2
     return float(steps @ values / (steps @ steps))
+
+
+def _curve(steps: Sequence[int], scores: npt.ArrayLike) -> FloatArray:
+    """The scores under attack, one for each step.
+
+    Raises:
+        InputError: steps that do not increase from at least 1, or another number of scores.
+    """
+    reached = vector(scores, "scores under attack")
+    if len(steps) != len(reached) or steps[0] < 1 or any(b <= a for a, b in pairwise(steps)):
+        raise InputError("attack curve: steps must increase from at least 1, one score for each; check the curve.")
+    return reached
