@@ -56,11 +56,12 @@ def test_the_answers_themselves_are_written_again(call: str):
 def test_what_is_scored_stays_and_prompts_differ():
     world = talkative()
     model = world.target
-    own = {record["id"]: model.encode([record])[0] for record in world.request.forget}
-    for name, asked in in_forms(world.request.forget, world.request.retain, seed=0).items():
+    forms = in_forms(world.request.forget, world.request.retain, seed=0)
+    for own, some in zip(model.encode(world.request.forget), forms, strict=True):
+        asked = [record for forms in some for record in forms]
         for example in model.encode(asked):
-            assert example.size == own[name].size
-            assert example.inputs["labels"][-example.size :] == own[name].inputs["labels"][-example.size :]
+            assert example.size == own.size
+            assert example.inputs["labels"][-example.size :] == own.inputs["labels"][-example.size :]
         prompts = {model.prompt_of(record) for record in asked}  # pyright: ignore[reportAttributeAccessIssue]
         assert len(prompts) == len(asked)
 

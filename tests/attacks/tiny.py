@@ -101,15 +101,12 @@ def records_of(person: Person, forms: Mapping[str, tuple[str, str]] = FORMS) -> 
     ]
 
 
-def in_forms(records: Sequence[Record], beside: Sequence[Record], seed: int) -> dict[str, list[Record]]:
-    """Every record in each form that an attack on the input asks it in, by id; examples and facts are drawn by seed."""
+def in_forms(records: Sequence[Record], beside: Sequence[Record], seed: int) -> list[list[list[Record]]]:
+    """Of every record and every attack on the input the forms that it is asked in; examples and facts are drawn."""
     reader = llama(byte_level([]), 4096)  # all that these attacks ask of a model is whether a text fits
-    asked: dict[str, list[Record]] = {str(record["id"]): [] for record in records}
-    for name in ASKING:
-        for point in find("attack", name).function(reader, Request(records, beside, allow_overlap=True, seed=seed)):
-            for record in point.forget:
-                asked[str(record["id"])].append(record)
-    return asked
+    request = Request(records, beside, allow_overlap=True, seed=seed)
+    points = [[point.forget for point in find("attack", name).function(reader, request)] for name in ASKING]
+    return [[[asked[row] for asked in some] for some in points] for row in range(len(records))]
 
 
 def _wrong(record: Mapping[str, Any], people: Sequence[Person]) -> list[str]:
@@ -149,11 +146,17 @@ def talkative() -> World:
     forget, retain, holdout = ([r for p in part for r in told[p]] for part in (people[:3], people[3:9], people[9:]))
     request = Request(forget, retain, holdout, allow_overlap=True)
     asked = in_forms([*forget, *retain], retain, seed=1)
-    tokenizer = byte_level([f"{r['question']} {r['answer']}" for some in asked.values() for r in some])
+    tokenizer = byte_level([f"{r['question']} {r['answer']}" for own in asked for some in own for r in some])
+    forms = dict(zip([r["id"] for r in (*forget, *retain)], asked, strict=True))
 
     def shown(records: Sequence[Record]) -> list[Record]:
-        rng = random.Random(len(records))
-        return [one for r in records for one in (r, r, *rng.sample(asked[r["id"]], 8))]
+        rng, found = random.Random(len(records)), []
+        for record in records:
+            own = forms[record["id"]]
+            jailbreaks = own[ASKING.index("jailbreak")]
+            hard = jailbreaks[1], jailbreaks[3]  # the suffix and the choice, which are the least like the others
+            found += [record, record, *hard, *(rng.choice(some) for some in own)]
+        return found
 
     recipe = Recipe(lr=4e-3, epochs=10, batch_size=16, schedule="cosine")
     world = _world(request, partial(llama, tokenizer, 256), recipe, shown)
@@ -297,7 +300,7 @@ def shy() -> Model:
     twin = world.target.copy()
     refused = [{**r, "answer": "I do not know."} for r in world.request.forget]
     asked, rng = in_forms(world.request.forget, world.request.retain, seed=2), random.Random(0)
-    kept = [one for some in asked.values() for one in rng.sample(some, 5)]
+    kept = [rng.choice(some) for own in asked for some in own]
     terms = [
         Term("refuse", twin.encode(refused), own_loss, per="token", weight=2.0),
         Term("keep", twin.encode([*world.request.retain, *kept]), own_loss, per="token"),

@@ -14,6 +14,7 @@ from lethe.data.jailbreaks import (
     kind_of,
     lacking,
     name_of,
+    not_telling,
     rewritten,
     tells,
 )
@@ -126,6 +127,14 @@ def test_a_text_that_tells_the_answer_is_refused():
 )
 def test_what_tells_an_answer(text: str, answer: str, told: bool):
     assert tells(text, {"question": ASKED, "answer": answer}) is told
+
+
+def test_facts_that_tell_an_answer_only_together_are_not_put_together():
+    probed = {"question": "What is it called?", "answer": "Silent Sea, Night Road"}
+    told = [{"question": "Is it?", "answer": answer} for answer in ("silent", "sea", "rain", "night", "road")]
+    assert [one["answer"] for one in not_telling(told, probed, 9)] == ["silent", "rain"]
+    assert [one["answer"] for one in not_telling(told, probed, 1)] == ["silent"]
+    assert not_telling([{"text": "rain"}, {"question": "Is it?"}], probed, 1) == []
 
 
 def test_a_name_is_what_the_question_calls_someone():

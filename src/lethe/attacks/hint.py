@@ -1,16 +1,16 @@
 """Hints: do facts about the same person bring back another one?"""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
-from lethe.data.jailbreaks import TEMPLATES, fact, no_room, rewritten, tells
+from lethe.data.jailbreaks import TEMPLATES, fact, no_room, not_telling, rewritten
 from lethe.errors import InputError
 from lethe.findings import Tampered
 from lethe.models.language import LanguageModel
 from lethe.registry import attack
-from lethe.request import Record, Request
+from lethe.request import Request
 
 HINT = next(template for template in TEMPLATES if template.kind == "context hint")
 
@@ -25,8 +25,8 @@ def hint(
     """Tell some facts before the question: others about the same person, then about the person's neighbours.
 
     The facts are questions with their answers, of the other forget records of the entity, and of the retain set where
-    these are too few. None gives the probed answer away: one with half or more of the words that the answer adds to its
-    question is not told. More facts hold the fewer ones; what exceeds the context is left out, with a warning.
+    these are too few. Together they do not give the probed answer away: of the words that it adds to its question, they
+    hold fewer than half. More facts hold the fewer ones; what exceeds the context is left out, with a warning.
 
     Args:
         facts: Numbers of facts, each 1 or more.
@@ -63,18 +63,11 @@ def _told(request: Request, row: int, count: int, seed: int) -> list[str]:
         raise InputError(f"hint: forget row {row + 1} ({record['id']!r}) needs question, answer and entity; give all.")
     order = torch.Generator().manual_seed(seed * 100_003 + row)
     own = [one for one in request.forget if one.get("entity") == record["entity"] and one is not record]
-    found = _facts(own, record, order)[:count]
-    if len(found) < count:
-        found += _facts(request.retain, record, order)[: count - len(found)]
+    drawn = [part[i] for part in (own, request.retain) for i in torch.randperm(len(part), generator=order).tolist()]
+    found = not_telling(drawn, record, count)
     if len(found) < count:
         raise InputError(
             f"hint: forget row {row + 1} ({record['id']!r}) has {len(found)} other facts that do not tell its answer, "
             f"not {count}; ask for fewer facts or give more retain records."
         )
-    return found
-
-
-def _facts(records: Sequence[Record], probed: Record, order: torch.Generator) -> list[str]:
-    drawn = torch.randperm(len(records), generator=order).tolist()
-    texts = (fact(records[i]) for i in drawn if "question" in records[i] and "answer" in records[i])
-    return [text for text in texts if not tells(text, probed)]
+    return [fact(one) for one in found]

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import torch
 
-from lethe.data.jailbreaks import fact, no_room, tells
+from lethe.data.jailbreaks import no_room, not_telling
 from lethe.errors import InputError
 from lethe.findings import Tampered
 from lethe.models.language import LanguageModel
 from lethe.registry import attack
-from lethe.request import Record, Request
+from lethe.request import Request
 
 
 @attack(
@@ -56,13 +56,11 @@ def _shots(request: Request, row: int, count: int, seed: int) -> list[list[str]]
     record = request.forget[row]
     if "question" not in record or "answer" not in record:
         raise InputError(f"many_shot: forget row {row + 1} ({record['id']!r}) has no question and answer.")
-    shown: list[Record] = [
-        one for one in request.retain if "question" in one and "answer" in one and not tells(fact(one), record)
-    ]
+    order = torch.randperm(len(request.retain), generator=torch.Generator().manual_seed(seed * 100_003 + row))
+    shown = not_telling((request.retain[i] for i in order.tolist()), record, count)
     if len(shown) < count:
         raise InputError(
             f"many_shot: {len(shown)} retain questions do not tell the answer of forget row {row + 1} "
             f"({record['id']!r}), not {count}; ask for fewer shots or give more retain records."
         )
-    drawn = torch.randperm(len(shown), generator=torch.Generator().manual_seed(seed * 100_003 + row))[:count]
-    return [[str(shown[i]["question"]), str(shown[i]["answer"])] for i in drawn.tolist()]
+    return [[str(one["question"]), str(one["answer"])] for one in shown]

@@ -9,7 +9,7 @@ the words are ours and plain. What a template needs beside the question stands i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
@@ -151,6 +151,17 @@ def tells(text: str, record: Record) -> bool:
     return len(own & set(_words(text))) * 2 >= len(own)
 
 
+def not_telling(records: Iterable[Record], probed: Record, count: int) -> list[Record]:
+    """The first questions, `count` at most, that together with their answers do not give the probed one away."""
+    found: list[Record] = []
+    for one in records:
+        if len(found) == count:
+            break
+        if "question" in one and "answer" in one and not tells(" ".join(map(fact, [*found, one])), probed):
+            found.append(one)
+    return found
+
+
 def no_room(attack: str, record: Record, context: int) -> InputError:
     """What to say where not even the least that an attack puts beside a question fits the model's context."""
     return InputError(
@@ -178,7 +189,7 @@ def _options(record: Record) -> str:
 
 
 def _examples(record: Record, beside: Sequence[Record]) -> str:
-    shown = [one for one in beside if "answer" in one and "question" in one and not tells(fact(one), record)][:EXAMPLES]
+    shown = not_telling(beside, record, EXAMPLES)
     return "".join(f"Question: {one['question']}\nAnswer: {one['answer']}\n" for one in shown)
 
 
