@@ -86,7 +86,7 @@ def headline(found: Served) -> str:
     which = f": {joined(fine)}" if fine else ""
     return (
         f"After {count(len(found.asked), 'request')} in sequence {len(fine)} of {count(len(found.labels), 'method')} "
-        f"{'has' if len(fine) == 1 else 'have'} brought none back and kept the rest{which}."
+        f"{'has' if 1 in (len(fine), len(found.labels)) else 'have'} brought none back and kept the rest{which}."
     )
 
 
