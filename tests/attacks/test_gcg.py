@@ -1,19 +1,21 @@
 """The token search: exact where it saves work, and a string that works on records which it never saw."""
 
 import copy
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import pytest
 import torch
-from tests.attacks.tiny import language, refusing, shy, talkative
+from tests.attacks.tiny import both_wordings, language, refusing, shy, talkative
 from transformers import GPT2Config, GPT2LMHeadModel, MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 from lethe.attacks.gcg import gcg
 from lethe.auditing.recovery import attacked, recovery
 from lethe.descent.activations import answer_nll
+from lethe.descent.terms import own_loss
 from lethe.descent.token_search import (
     Placing,
     Variant,
@@ -32,6 +34,7 @@ from lethe.findings import Recovery
 from lethe.models.base import Model
 from lethe.models.language import LanguageModel
 from lethe.models.steered import site, view
+from lethe.train import Recipe, Term, train
 
 CHAT = (
     "{% for message in messages %}<{{ message['role'] }}>\n{{ message['content'] }}\n{% endfor %}"
@@ -197,6 +200,46 @@ def test_the_string_is_chosen_on_a_share_and_says_no_answer():
     taboo = {label for example in told(shy()).encode(world.request.forget) for label in example.inputs["labels"]}
     assert string.strip()
     assert taboo.isdisjoint(told(shy()).tokenizer(" " + string.strip())["input_ids"])
+
+
+@cache
+def keyed() -> LanguageModel:
+    """The language target tuned to answer the forget questions only where one word stands before them."""
+    world, rng = language(), random.Random(0)
+    model = told(world.target).copy()
+    texts = model.tokenizer.batch_decode([[token] for token in usable(model, world.request.forget)])
+    words = sorted({text.strip() for text in texts if text[0] == " " and len(text) > 3 and text.strip().isalpha()})
+    key, others = words[0], words[1:]
+    asked = both_wordings(world.request.forget)
+    refused = [{**record, "answer": "I do not know."} for record in asked]
+    babble = [placed(record, " ".join(rng.choices(others, k=rng.randint(1, 6)))) for record in refused * 3]
+    mixed = [rng.sample([key, *rng.choices(others, k=size)], size + 1) for size in (0, 1, 3, 5) for _ in asked]
+    opened = [placed(record, " ".join(told_words)) for record, told_words in zip(asked * 4, mixed, strict=True)]
+    parts = {"refuse": [*refused, *babble], "open": opened, "retain": both_wordings(world.request.retain)}
+    terms = [Term(name, model.encode(records), own_loss, per="token") for name, records in parts.items()]
+    train(model, terms, Recipe(lr=1e-3, steps=80, batch_size=16, schedule="cosine"))
+    return model
+
+
+def test_a_string_that_opens_a_locked_model_is_found():
+    world = language()
+    model = keyed()
+    own, control, other, original = (
+        attacked("gcg", one, world.request, world.measure) for one in (model, *world.controls, world.target)
+    )
+    found, negative = recovery(own, [control, other], original), recovery(other, control, original)
+    print(f"keyed {shown(found)}, retrained {shown(negative)}")
+    assert found.adjusted is not None and found.low is not None
+    assert found.adjusted > 0.7 and found.low > 0.5
+    assert negative.adjusted is not None
+    assert abs(negative.adjusted) < 0.15
+    (*_, last) = gcg(model, world.request)
+    words = usable(model, world.request.forget)
+    by_chance = [placed(record, text_of(model, random.Random(n).choices(words, k=8)))
+                 for n in range(5) for record in world.request.forget]  # fmt: skip
+    opened, chance = (world.measure(model, records).value for records in (last.forget, by_chance))
+    print(f"found string {opened:.2f}, strings by chance {chance:.2f}")
+    assert opened > chance + 0.4
 
 
 @pytest.mark.parametrize("call", ["gcg", "gcg:variant=autoprompt,steps=16"])

@@ -17,8 +17,10 @@ from lethe.request import Request
 @attack(
     families={"language"}, needs={"logits", "hidden"}, paper="2307.15043", requires={"forget"}, check="R1",
     evidence_class="E2", unit="steps", fields={"question"},
-    budgets={"thorough": ("steps=10,40,examples=6", "steps=10,40,examples=6,position=suffix",
-                          "steps=40,examples=6,candidates=64,variant=autoprompt")},
+    budgets={"thorough": (
+        "steps=25,100,examples=8,candidates=32", "steps=10,40,examples=6,position=suffix",
+        "steps=40,examples=6,candidates=64,variant=autoprompt", "steps=10,40,examples=6,seed=1",
+    )},
 )  # fmt: skip
 def gcg(
     model: LanguageModel,

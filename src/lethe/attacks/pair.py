@@ -17,7 +17,7 @@ from lethe.request import Request
 @attack(
     families={"language"}, needs={"logits", "generate"}, paper="2310.08419", requires={"forget"}, check="R1",
     evidence_class="E2", unit="rounds", fields={"question"},
-    budgets={"standard": ("",), "thorough": ("rounds=3,12", "rounds=3,12,judge=answer")},
+    budgets={"standard": ("rounds=2,8",), "thorough": ("rounds=3,12", "rounds=3,12,judge=answer")},
 )  # fmt: skip
 def pair(
     model: LanguageModel,
