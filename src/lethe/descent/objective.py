@@ -135,6 +135,11 @@ def _step_rule(text: str, terms: list[Term], who: str) -> StepRule:
 
 
 def chosen(axis: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """What a name stands for on an axis (retain, where, step).
+
+    Raises:
+        InputError: If nothing has that name, with the nearest that there is.
+    """
     if name not in known:
         raise InputError(f"{axis}={name} does not exist{did_you_mean(name, known)}; one of {', '.join(known)}.")
     return known[name]
