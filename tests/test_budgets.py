@@ -39,7 +39,7 @@ ORDER = [
         "interior",
         "evidence",
         "task",
-    },  # fmt: skip
+    },
     {"descent", "measure", "task", "findings", "budget"},
     {"methods", "metrics", "attacks"},
     {"benchmarks", "worlds", "headlines", "detection"},
