@@ -50,6 +50,7 @@ def case(own: dict[str, float] | None = None, controls: Sequence[float] = NOISE,
             "controls": [scores(CONTROL, shift) for shift in controls],
             "changed": 1000,
             "recoveries": [recovered()],
+            "nulls": {},  # the data of the calibration have tests of their own
             **more,
         }
     )

@@ -67,6 +67,13 @@ def test_what_is_found_beyond_the_controls_fails(name: str, score: str):
     assert line(name, alone).outcome == ("FAIL" if name == "B4" else "NOT TESTED")  # inside, controls find things too
 
 
+def test_one_score_too_coarse_to_tell_keeps_its_line_from_passing():
+    coarse = {"B4": Null(12, 0.01, 0.6)}
+    read = wide({"leak.k16@forget": 0.6}, nulls=coarse)  # half is left; at k = 1 nothing
+    assert line("B4", read).outcome == "NOT TESTED"
+    assert line("B4", wide({"leak.k16@forget": 0.6})).outcome == "FAIL"
+
+
 def test_the_gradient_may_lie_neither_with_the_targets_nor_far_from_the_controls():
     for mass, expected in ((4.3, "PASS"), (0.4, "FAIL"), (9.0, "FAIL")):
         assert line("N5", wide({"mass@forget": mass})).outcome == expected
@@ -126,7 +133,13 @@ def test_controls_that_differ_under_an_attack_excuse_what_one_control_could_show
     assert line("R3", case(recoveries=[replace(apart, spread=0.01)], nulls=nothing)).outcome == "FAIL"
     assert line("R3", case(recoveries=[sure], nulls={"R3": Null(12, 0.3, 0.2)})).outcome == "NOT TESTED"
     raised = line("R3", case(recoveries=[sure], nulls={"R3": Null(12, 0.01, 0.45)}))
-    assert (raised.outcome, raised.threshold) == ("PASS", 0.45)  # true controls reach so far
+    assert (raised.outcome, raised.threshold) == ("NOT TESTED", 0.45)  # true controls reach so far
+    assert "true controls reach up to 0.45" in raised.reason
+    small = replace(sure, adjusted=0.1, low=0.05, high=0.15)
+    assert line("R3", case(recoveries=[small], nulls={"R3": Null(12, 0.01, 0.45)})).outcome == "PASS"
+    left = {"B1": Null(12, 0.01, 0.6)}
+    for share, expected in ((0.19, "PASS"), (0.5, "NOT TESTED"), (0.7, "FAIL")):
+        assert line("B1", case({"known@forget": 0.2 + share * 0.75}, nulls=left)).outcome == expected
 
 
 def test_merging_alone_convicts_nobody_and_pruning_does():

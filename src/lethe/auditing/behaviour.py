@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lethe.auditing.case import AuditInput, make, untested
-from lethe.auditing.lines import controls_told, limit_of, seeds_p, seen, share_left, spread, worst
+from lethe.auditing.lines import between, controls_told, limit_of, outcome_of, seeds_p, seen, share_left, spread, worst
 from lethe.auditing.utility import share_kept
 from lethe.findings import Check
 from lethe.scoring.recovery import MIN_SPAN
@@ -60,11 +60,13 @@ def _avoided(case: AuditInput) -> Check:
         return untested("B6", "needs a control")
     if found.few:
         return untested("B6", found.few)
-    limit = limit_of(case, "B6", max(MIN_SPAN, spread(found.values)))
+    margin = max(MIN_SPAN, spread(found.values))
+    limit = limit_of(case, "B6", margin)
     if limit >= found.base:
         return untested("B6", f"{controls_told(found.values)}: too near 0 or too far apart to fall below")
     short = found.base - found.own.value
     p = max(found.items_p(-1), seeds_p(case, "B6", short, found.seed_error, len(found.controls)))
     told = f"scores {found.own.value:.2f}, {controls_told(found.values)}"
     what = "how far the score falls below the controls"
-    return make("B6", "FAIL" if short > limit else "PASS", short, limit, told, statistic=what, p=p, tried=1)
+    outcome = outcome_of(short, margin, limit)
+    return make("B6", outcome, short, limit, told + between(outcome, limit), statistic=what, p=p, tried=1)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lethe.auditing.case import AuditInput, make, untested
-from lethe.auditing.lines import LEFT, Seen, absent, controls_told, limit_of, seeds_p, seen, share_left
+from lethe.auditing.lines import (
+    LEFT,
+    Seen,
+    absent,
+    between,
+    controls_told,
+    limit_of,
+    outcome_of,
+    seeds_p,
+    seen,
+    share_left,
+)  # fmt: skip
 from lethe.findings import Check
 from lethe.scoring.hypotheses import tail_p
 from lethe.scoring.intervals import control_threshold
@@ -42,7 +53,8 @@ def _gradient(case: AuditInput) -> Check:
     told = (
         f"{found.name} is {found.own.value:.2g}; the target's {found.target.value:.2g}, {controls_told(found.values)}"
     )
-    outcome = "PASS" if value <= limit else "FAIL"
+    outcome = outcome_of(value, LEFT, limit)
+    told += between(outcome, limit)
     by = found.name if outcome == "FAIL" else ""
     what = "distance from the controls as a share of the target's"
     return make("N5", outcome, value, limit, told, statistic=what, p=p, tried=1, by=by)

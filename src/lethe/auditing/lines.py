@@ -14,7 +14,7 @@ import numpy as np
 
 from lethe.auditing.case import AuditInput, make, untested
 from lethe.auditing.thresholds import nulls
-from lethe.findings import Check
+from lethe.findings import Check, Outcome
 from lethe.score import Score
 from lethe.scoring.hypotheses import paired_p, tail_p
 from lethe.scoring.intervals import control_threshold
@@ -89,9 +89,19 @@ def seen(case: AuditInput, name: str) -> Seen | None:
 
 
 def limit_of(case: AuditInput, line: str, margin: float) -> float:
-    """The threshold in force: the tolerance, or what true controls reach in the calibration, if that is more."""
+    """What must be exceeded to fail: the tolerance, or what true controls reach in the calibration, if that is more."""
     null = (nulls() if case.nulls is None else case.nulls).get(line)
     return max(margin, null.limit) if null else margin
+
+
+def outcome_of(value: float, margin: float, limit: float) -> Outcome:
+    """PASS within the tolerance, FAIL beyond the limit; in between a true control may show as much, so neither."""
+    return "PASS" if value <= margin else "FAIL" if value > limit else "NOT TESTED"
+
+
+def between(outcome: Outcome, limit: float) -> str:
+    """What is added to the reason of a value between tolerance and limit."""
+    return f"; true controls reach up to {limit:.2f}: too coarse to tell" if outcome == "NOT TESTED" else ""
 
 
 def seeds_p(case: AuditInput, line: str, value: float, error: float, controls: int) -> float:
@@ -126,25 +136,26 @@ def share_left(line: str, case: AuditInput, name: str, *, controlled: bool = Fal
         return untested(line, found.few)
     if controlled and not found.controls:
         return untested(line, "needs a control: what anybody would know cannot be taken off")
-    limit = limit_of(case, line, LEFT) if found.controls else LEFT_ALONE
+    margin = LEFT if found.controls else LEFT_ALONE
+    limit = max(margin, limit_of(case, line, margin))
     span = found.target.value - found.base
     if span < max(MIN_SPAN, found.seed_error if controlled else 0.0):
         return untested(line, f"{name} does not tell the target from a control")
     value = (found.own.value - found.base) / span
     p = max(found.items_p(1), seeds_p(case, line, value, found.seed_error / span, len(found.controls)))
     told = f"{name} is {found.own.value:.2f}; the target scores {found.target.value:.2f}, {controls_told(found.values)}"
-    outcome = "PASS" if value <= limit else "FAIL"
+    outcome = outcome_of(value, margin, limit)
     by = name if outcome == "FAIL" else ""
-    reason = f"{told}: {value:.0%} is left"
+    reason = f"{told}: {value:.0%} is left{between(outcome, limit)}"
     return make(line, outcome, value, limit, reason, statistic=SHARE_LEFT, p=p, tried=1, by=by)
 
 
 def worst(line: str, checks: Sequence[Check]) -> Check:
     """Of several scores that answer one line the worst; its p-value pays for all of them."""
-    tested = [check for check in checks if check.outcome != "NOT TESTED"]
+    tested = [check for check in checks if check.value is not None]
     if not tested:
         return checks[0] if checks else untested(line)
-    one = max(tested, key=lambda check: (check.outcome == "FAIL", check.value or 0.0))
+    one = max(tested, key=lambda check: (check.outcome == "FAIL", check.outcome != "PASS", check.value or 0.0))
     failing = [check.p for check in tested if check.outcome == one.outcome and check.p is not None]
     p = min(1.0, min(failing) * len(tested)) if failing else None
     more = f"; the worst of {len(tested)} read" if len(tested) > 1 else ""

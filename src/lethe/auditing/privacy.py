@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from lethe.auditing.case import AuditInput, make, untested
-from lethe.auditing.lines import absent, controls_told, limit_of, seeds_p, seen, share_left, spread, worst
+from lethe.auditing.lines import (
+    absent,
+    between,
+    controls_told,
+    limit_of,
+    outcome_of,
+    seeds_p,
+    seen,
+    share_left,
+    spread,
+    worst,
+)
 from lethe.findings import Check
 
 AUC_SLACK = 0.05  # distance of AUCs that means nothing
@@ -24,13 +35,24 @@ def _as_a_control(line: str, case: AuditInput, name: str) -> Check:
         return untested(line, absent(name) if found is None else "needs a control")
     if found.few:
         return untested(line, found.few)
-    limit = limit_of(case, line, max(AUC_SLACK, spread(found.values)))
+    margin = max(AUC_SLACK, spread(found.values))
+    limit = limit_of(case, line, margin)
     if abs(found.target.value - found.base) <= limit:
         return untested(line, f"{name} does not tell the target from {controls_told(found.values)}")
     gap = found.own.value - found.base
     by_items = found.items_p(1 if gap > 0 else -1)
     p = min(1.0, 2 * max(by_items, seeds_p(case, line, abs(gap), found.seed_error, len(found.controls))))
     told = f"{name} is {found.own.value:.2f}; the target scores {found.target.value:.2f}, {controls_told(found.values)}"
-    outcome = "PASS" if abs(gap) <= limit else "FAIL"
+    outcome = outcome_of(abs(gap), margin, limit)
     by = name if outcome == "FAIL" else ""
-    return make(line, outcome, abs(gap), limit, told, statistic="distance of AUCs", p=p, tried=1, by=by)
+    return make(
+        line,
+        outcome,
+        abs(gap),
+        limit,
+        told + between(outcome, limit),
+        statistic="distance of AUCs",
+        p=p,
+        tried=1,
+        by=by,
+    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from lethe.auditing.case import AuditInput, make, untested
-from lethe.auditing.lines import LEFT, Z, limit_of, only, seeds_p
+from lethe.auditing.lines import LEFT, Z, between, limit_of, only, outcome_of, seeds_p
 from lethe.findings import Check, Outcome, Recovery
 from lethe.scoring.hypotheses import tail_p
 from lethe.scoring.recovery import MIN_SPAN
@@ -52,7 +51,7 @@ def _line(line: str, case: AuditInput) -> Check:
 
 def _one(found: Recovery, case: AuditInput) -> Check:
     line, span = found.check, found.original - found.before
-    limit = limit_of(case, line, LEFT)
+    limit = limit_of(case, calibrated_as(found), LEFT)
     if span < MIN_SPAN:
         return untested(line, "nothing was removed that could come back")
     if few := only(found.n):
@@ -64,11 +63,11 @@ def _one(found: Recovery, case: AuditInput) -> Check:
         f"beyond the control's own gain, on {found.n} items"
     )
     more = {"statistic": BACK, "p": _p(found, case)}
-    if found.adjusted > limit:
-        return make(line, "FAIL", found.adjusted, limit, told, by=found.attack, **more)
-    if found.high > HALF:
+    outcome = outcome_of(found.adjusted, LEFT, limit)
+    if outcome == "PASS" and found.high > HALF:
         return untested(line, f"{told}: too few to tell", value=found.adjusted, threshold=limit, **more)
-    return make(line, "PASS", found.adjusted, limit, told, **more)
+    by = found.attack if outcome == "FAIL" else ""
+    return make(line, outcome, found.adjusted, limit, told + between(outcome, limit), by=by, **more)
 
 
 def _alone(found: Recovery, known: tuple[float, float]) -> Check:
@@ -76,7 +75,7 @@ def _alone(found: Recovery, known: tuple[float, float]) -> Check:
     (span, limit), line = known, found.check
     back = max((point.value - found.before) / span for point in found.points)
     told = f"{found.attack} brings back {back:.2f} of what was removed, with no control to compare"
-    outcome: Outcome = "PASS" if back <= limit else "NOT TESTED" if line in FEEDS else "FAIL"
+    outcome: Outcome = "NOT TESTED" if line in FEEDS and back > LEFT else outcome_of(back, LEFT, limit)
     by = found.attack if outcome == "FAIL" else ""
     what = "share brought back of what was removed"
     return make(line, outcome, back, limit, told, statistic=what, p=found.p, by=by)
@@ -89,7 +88,12 @@ def _p(found: Recovery, case: AuditInput) -> float:
     if by_items is None:  # of a result that holds no test of its own
         by_items = tail_p(found.adjusted, (found.high - found.low) / (2 * Z), max(found.n - 1, 1))
     error = 0.0 if found.spread is None else found.spread * (1 + 1 / found.controls) ** 0.5
-    return max(by_items, seeds_p(case, found.check, found.adjusted, error, found.controls))
+    return max(by_items, seeds_p(case, calibrated_as(found), found.adjusted, error, found.controls))
+
+
+def calibrated_as(found: Recovery) -> str:
+    """The name of its distribution over true controls: merging strays far, and may not lend that to other attacks."""
+    return f"{found.check}.{found.attack}" if found.attack in MERGING else found.check
 
 
 def _wrapper(case: AuditInput) -> Check:
@@ -103,9 +107,3 @@ def _wrapper(case: AuditInput) -> Check:
     if case.changed == 0:
         return make("R9", "FAIL", 0, reason="not one weight differs from the target's", statistic=what)
     return make("R9", "PASS", case.changed, reason=f"the method acts on the {case.level or 'weights'}", statistic=what)
-
-
-def attacks_of(checks: Sequence[Check], line: str) -> tuple[str, ...]:
-    """The attacks by which a line failed."""
-    found = next((check.by for check in checks if check.id == line), "")
-    return tuple(filter(None, found.split(", ")))

@@ -40,9 +40,12 @@ def stored() -> Mapping[str, Any]:
     return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {"lines": {}}
 
 
+def in_force(lines: Mapping[str, Mapping[str, Any]]) -> dict[str, Null]:
+    """The file's lines as distributions."""
+    return {line: Null(**{key: one[key] for key in ("models", "rms", "limit")}) for line, one in lines.items()}
+
+
 @cache
 def nulls() -> Mapping[str, Null]:
     """The distributions in force, by line; none where a line was never calibrated."""
-    return {
-        line: Null(**{key: one[key] for key in ("models", "rms", "limit")}) for line, one in stored()["lines"].items()
-    }
+    return in_force(stored()["lines"])

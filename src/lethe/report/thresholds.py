@@ -24,11 +24,13 @@ def thresholds_table(found: Mapping[str, Any]) -> Table:
     )  # fmt: skip
     for head in HEAD:
         table.add_column(head, justify="left" if head in HEAD[:2] else "right")
-    for line, title in TITLES.items():
+    for line in dict.fromkeys(line for world in found["worlds"].values() for line in world["lines"]):
         for name, world in found["worlds"].items():
             if one := world["lines"].get(line):
                 values = (number(one[key], 3) for key in ("rms", "worst", "limit"))
-                table.add_row(printable(f"{line} {title[1]}"), name, str(one["models"]), *values)
+                table.add_row(
+                    printable(f"{line} {TITLES[line.partition(chr(46))[0]][1]}"), name, str(one["models"]), *values
+                )
     return table
 
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from lethe.auditing.case import TITLES, AuditInput, by_name
+from lethe.auditing.case import AuditInput, by_name
 from lethe.auditing.checklist import FAMILY, checklist
 from lethe.auditing.recovery import Trace, attacked, knowledge, recovery
-from lethe.auditing.robustness import BACK
-from lethe.auditing.thresholds import ALPHA, Null
+from lethe.auditing.robustness import BACK, MERGING, calibrated_as
+from lethe.auditing.thresholds import ALPHA, Null, in_force
 from lethe.auditing.verdict import audit
 from lethe.benchmarks.records import beside_at, metrics_for, spec_at
 from lethe.budget import affordable, checked
@@ -29,7 +29,7 @@ from lethe.data.atomic import write_json
 from lethe.data.content import digest
 from lethe.errors import InputError
 from lethe.evidence import Evidence, Spec, observe
-from lethe.findings import Check, Recovery
+from lethe.findings import Recovery
 from lethe.measure import compute, measurable
 from lethe.models.base import Model
 from lethe.registry import bind, find
@@ -98,25 +98,29 @@ def run_thresholds(
     if min(models, seeds) < FOLDS:
         raise InputError(f"models is {models} and seeds {seeds}; give at least {FOLDS} of each.")
     checked(budget)
-    found = {}
+    grounds = [ground("tiny", budget), ground("toys", budget)]
+    counts = {"tiny": models, "toys": seeds}
     with Pool(workers) as pool:
-        for name, count in (("tiny", models), ("toys", seeds)):
-            who = ["target", *(f"control-{n}" for n in range(count)), *ground(name, budget).hiding]
-            pool.map(look, [(str(folder), name, budget, one) for one in who])
-            found[name] = world(str(folder), name, budget, count)
-    lines = {line: _widest([one["lines"][line] for one in found.values() if line in one["lines"]]) for line in TITLES}
+        for one in grounds:
+            who = ["target", *(f"control-{n}" for n in range(counts[one.name])), *one.hiding]
+            pool.map(look, [(str(folder), one.name, budget, each) for each in who])
+    worlds = {one.name: controls_audited(str(folder), one, budget, counts[one.name]) for one in grounds}
+    lines = widest([one["lines"] for one in worlds.values()])
+    for one in grounds:
+        worlds[one.name]["power"] = power(str(folder), one, budget, counts[one.name], in_force(lines))
     return {
-        "command": f"lethe bench thresholds --models {models} --set seeds={seeds},budget={budget}",
+        "command": f"lethe bench thresholds --models {models} --set seeds={seeds} --set budget={budget}",
         "code": code(),
         "alpha": ALPHA,
-        "lines": {line: one for line, one in lines.items() if one},
-        "worlds": found,
+        "lines": lines,
+        "worlds": worlds,
     }
 
 
-def _widest(known: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Of several worlds the one in which true controls stray farthest."""
-    return max(known, key=lambda one: one["limit"], default=None)
+def widest(worlds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Mapping[str, Any]]:
+    """Of each line the world in which true controls stray farthest."""
+    lines = dict.fromkeys(line for one in worlds for line in one)
+    return {line: max((one[line] for one in worlds if line in one), key=lambda known: known["limit"]) for line in lines}
 
 
 @cache
@@ -183,56 +187,63 @@ def look(folder: str, name: str, budget: str, who: str) -> Looked:
     return Looked(evidence, traces)
 
 
-def world(folder: str, name: str, budget: str, count: int) -> dict[str, Any]:
-    """Lines, false alarms and power of one world, of so many controls."""
-    place = ground(name, budget)
-    target = look(folder, name, budget, "target")
-    controls = [look(folder, name, budget, f"control-{n}") for n in range(count)]
+def controls_audited(folder: str, place: Ground, budget: str, count: int) -> dict[str, Any]:
+    """Every control audited beside others: how far each line strays, and how often the whole audit errs.
+
+    A line that only merging with the original fails decides nothing, here as in a verdict.
+    """
+    controls, target = _looks(folder, place, budget, count)
     cases = [_case(place, own, [controls[(n + k) % count] for k in range(1, BESIDE + 1)], target)
              for n, own in enumerate(controls)]  # fmt: skip
     alone = [_statistics(one) for one in cases]
     alarms, reached = [], Counter[str]()
     for n, case in enumerate(cases):
-        fold = nulls_of([one for m, one in enumerate(alone) if m % FOLDS != n % FOLDS])
-        verdict = audit(_with(case, fold))
-        alarms.append(_failed(verdict.checks) if verdict.reached not in REACHED else [verdict.reached])
+        verdict = audit(replace(case, nulls=nulls_of([one for m, one in enumerate(alone) if m % FOLDS != n % FOLDS])))
+        failed = [check for check in verdict.checks if check.outcome == "FAIL"]
+        decisive = [check.id for check in failed if check.id != "R6" or check.by not in MERGING]
+        alarms.append(decisive or [verdict.reached] * (verdict.reached in REACHED))
         reached[verdict.reached] += 1
-    nulls = nulls_of(alone)
     raised = sum(bool(one) for one in alarms)
     low, high = clopper_pearson(raised, count)
-    power = {}
-    for who in place.hiding:
-        own = look(folder, name, budget, who)
-        found = [audit(_with(_case(place, own, [controls[(n + k) % count] for k in range(BESIDE)], target), nulls))
-                 for n in range(0, count, max(1, count // FOLDS))]  # fmt: skip
-        power[who] = {
-            "audits": len(found),
-            "exposed": sum(one.reached in REACHED for one in found),
-            "reached": dict(Counter(one.reached for one in found)),
-            "by": dict(Counter(line for one in found for line in _failed(one.checks))),
-        }
     return {
         "controls": count, "beside": BESIDE, "attacked": ATTACKED, "attacks": list(target.traces),
         "lines": {line: {**asdict(null), "worst": max(one[line][0] for one in alone if line in one)}
-                  for line, null in nulls.items()},
+                  for line, null in nulls_of(alone).items()},
         "false_alarms": raised, "rate": raised / count, "interval": [low, high], "reached": dict(reached),
-        "alarms": dict(Counter(line for one in alarms for line in one)), "power": power,
+        "alarms": dict(Counter(line for one in alarms for line in one)),
     }  # fmt: skip
 
 
-def _failed(checks: Sequence[Check]) -> list[str]:
-    return [check.id for check in checks if check.outcome == "FAIL"]
+def power(folder: str, place: Ground, budget: str, count: int, nulls: Mapping[str, Null]) -> dict[str, Any]:
+    """Of models that hide what they know, how many audits expose them, each beside other controls."""
+    controls, target = _looks(folder, place, budget, count)
+    found = {}
+    for who in place.hiding:
+        own = look(folder, place.name, budget, who)
+        places = range(0, count, max(1, count // FOLDS))
+        others = [[controls[(n + k) % count] for k in range(BESIDE)] for n in places]
+        audits = [audit(replace(_case(place, own, beside, target), nulls=nulls)) for beside in others]
+        found[who] = {
+            "audits": len(audits),
+            "exposed": sum(one.reached in REACHED for one in audits),
+            "reached": dict(Counter(one.reached for one in audits)),
+            "by": dict(Counter(check.id for one in audits for check in one.checks if check.outcome == "FAIL")),
+        }
+    return found
 
 
-def _with(case: AuditInput, nulls: Mapping[str, Null]) -> AuditInput:
-    return AuditInput(**{**vars(case), "nulls": nulls})
+def _looks(folder: str, place: Ground, budget: str, count: int) -> tuple[list[Looked], Looked]:
+    """All controls, and the model that knows."""
+    controls = [look(folder, place.name, budget, f"control-{n}") for n in range(count)]
+    return controls, look(folder, place.name, budget, "target")
 
 
 def nulls_of(audits: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, Null]:
     """The distribution of each line over audits of true controls: the worst value, and those of single attacks."""
     from scipy.stats import t
 
-    lines = [line for line in TITLES if sum(line in one for one in audits) >= FOLDS - 1]
+    counted = Counter(line for one in audits for line in one)
+    lines = [line for line, times in counted.items() if times >= FOLDS - 1]
     found = {}
     for line in lines:
         known = [one[line] for one in audits if line in one]
@@ -247,12 +258,13 @@ def nulls_of(audits: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, Nul
 def _statistics(case: AuditInput) -> dict[str, tuple[float, ...]]:
     """Of each measured line its statistic, 0 = ideal, and for lines of attacks those of the single ones behind it."""
     found: dict[str, tuple[float, ...]] = {}
-    for check in checklist(_with(case, {})):
-        if check.id[0] not in FAMILY or check.id in OWN or check.value is None:
-            continue
-        value = 1 - check.value if check.id == "B7" else check.value
-        single = [one.adjusted for one in case.recoveries if one.check == check.id and one.adjusted is not None]
-        found[check.id] = (value, *single) if check.statistic == BACK else (value,)
+    for check in checklist(replace(case, nulls={})):
+        if check.id[0] in FAMILY and check.id not in OWN and check.value is not None and check.statistic != BACK:
+            found[check.id] = (1 - check.value if check.id == "B7" else check.value,)
+    known = [(calibrated_as(one), one.adjusted) for one in case.recoveries if one.adjusted is not None]
+    for line in dict.fromkeys(line for line, _ in known):
+        single = [value for name, value in known if name == line]
+        found[line] = (max(single), *single)
     return found
 
 
