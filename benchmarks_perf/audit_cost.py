@@ -1,8 +1,8 @@
 """What a whole `lethe audit` costs beside training the model that it audits: CPU seconds and peak memory, as ratios.
 
 One tiny language model of the authors world, unlearned by NPO, two controls; every step in a process of its own, whose
-seconds and peak memory the system counts. The memory of an interpreter that has only loaded the model is told apart,
-because it is most of the memory of a model this small. Prints one JSON line.
+seconds and peak memory the system counts. What an interpreter takes that has loaded the libraries and the model is told
+apart, because it is most of the memory beside a model this small. Prints one JSON line.
 
     python benchmarks_perf/audit_cost.py [quick | standard | thorough]
 """
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TRAIN = "from lethe.worlds.models import authors_model as make; make({split!r}, {seed}).save({out!r})"
-LOAD = "import lethe.train; from lethe.models import load; load({out!r}).fingerprint()"
+LOAD = "import {libraries}; from lethe.models import load; load({out!r}).fingerprint()"
+TRAINS, AUDITS = "lethe.train", "lethe.train, lethe.api, nltk, scipy.stats, matplotlib.figure"  # what each must import
 SETS = ["--forget", "tiny:authors:forget10", "--retain", "tiny:authors:retain90", "--allow-overlap"]
 
 
@@ -55,7 +56,10 @@ def main(budget: str) -> None:
         training = made("target", "full", 0)
         for seed in (1, 2):
             made(f"control-{seed}", "retain90", seed)
-        idle = run("-c", LOAD.format(out=str(folder / "target")), cache=folder)
+        before, idle = (
+            run("-c", LOAD.format(libraries=names, out=str(folder / "target")), cache=folder)
+            for names in (TRAINS, AUDITS)
+        )
         npo = ["--method", "npo", "--set", "lr=6.8e-4", "--set", "epochs=10", "--set", "batch_size=5"]
         out = ["--out", str(folder / "unlearned")]
         run("-m", "lethe", "unlearn", "--model", str(folder / "target"), *SETS, *npo, *out, cache=folder)
@@ -78,8 +82,11 @@ def main(budget: str) -> None:
         "audit_over_training_seconds": round(audit.cpu / training.cpu, 2),
         "training_peak_mib": round(training.memory),
         "audit_peak_mib": round(audit.memory),
-        "loaded_mib": round(idle.memory),
+        "training_libraries_mib": round(before.memory),
+        "audit_libraries_mib": round(idle.memory),
         "audit_over_training_peak": round(audit.memory / training.memory, 3),
+        "own_memory_training_mib": round(training.memory - before.memory),
+        "own_memory_audit_mib": round(audit.memory - idle.memory),
     }
     print(json.dumps(told))
 

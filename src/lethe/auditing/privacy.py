@@ -45,14 +45,5 @@ def _as_a_control(line: str, case: AuditInput, name: str) -> Check:
     told = f"{name} is {found.own.value:.2f}; the target scores {found.target.value:.2f}, {controls_told(found.values)}"
     outcome = outcome_of(abs(gap), margin, limit)
     by = name if outcome == "FAIL" else ""
-    return make(
-        line,
-        outcome,
-        abs(gap),
-        limit,
-        told + between(outcome, limit),
-        statistic="distance of AUCs",
-        p=p,
-        tried=1,
-        by=by,
-    )
+    told += between(outcome, limit)
+    return make(line, outcome, abs(gap), limit, told, statistic="distance of AUCs", p=p, tried=1, by=by)
