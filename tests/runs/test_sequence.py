@@ -131,6 +131,10 @@ def test_the_worst_seed_decides_and_a_failed_chain_leaves_all_untested():
     found = line("O1", THREE, bad)
     assert (found.outcome, found.tried) == ("FAIL", 2)
     assert "2 seeds: mean 0.300" in found.reason
+    silent = [replace(course(levels(0.8, 1, 1), levels(0.8, 0.8, 1), levels(1, 0.8, 0.1)), seed=n) for n in (3, 4)]
+    assert line("O1", THREE, *silent).outcome == "NOT TESTED"
+    assert line("O1", *silent).outcome == "NOT TESTED"
+    assert line("O1", THREE, *silent, bad).outcome == "FAIL"
     broken = replace(THREE, kind="order", steps=(), failure="it broke")
     assert {check.outcome for check in lines([THREE, broken], TARGET, [CONTROL], {}, 9)} == {"NOT TESTED"}
 

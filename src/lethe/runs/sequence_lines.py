@@ -146,18 +146,20 @@ def cost_line(costs: Sequence[Sequence[Expense]], retraining: Expense | None, re
 
 
 def _worst(name: str, found: Sequence[Found], limit: float, what: str) -> Check:
-    """The seeds together: the worst decides, one that fails before any that does not."""
+    """The seeds together: the worst decides, one that fails before one that says nothing before one that passes."""
     if not found:
         return untested(name)
-    one = max(found, key=lambda one: (not one.fine, one.value))
+    measured = [each for each in found if np.isfinite(each.value)]
+    failed = [each for each in measured if not each.fine]
+    if not failed and len(measured) < len(found):
+        return untested(name, next(each.told for each in found if each not in measured))
+    one = max(failed or measured, key=lambda each: each.value)
     told = one.told
-    if len({each.value for each in found}) > 1:
-        spread = seed_spread([each.value for each in found])
-        told += f"; {len(found)} seeds: mean {spread.mean:.3f} [{spread.low:.3f}, {spread.high:.3f}], the worst counts"
-    if not np.isfinite(one.value):
-        return untested(name, one.told)
-    outcome, value = "PASS" if one.fine else "FAIL", round(one.value, 6)
-    return make(name, outcome, value, limit, told, statistic=what, tried=len(found), by="" if one.fine else one.by)
+    if len({each.value for each in measured}) > 1:
+        spread = seed_spread([each.value for each in measured])
+        told += f"; {spread.n} seeds: mean {spread.mean:.3f} [{spread.low:.3f}, {spread.high:.3f}], the worst counts"
+    outcome, value = "FAIL" if failed else "PASS", round(one.value, 6)
+    return make(name, outcome, value, limit, told, statistic=what, tried=len(found), by=one.by if failed else "")
 
 
 def _main(courses: Sequence[Course]) -> Course:
