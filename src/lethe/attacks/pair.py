@@ -41,8 +41,9 @@ def pair(
     Without an endpoint the attacker combines openings and endings of the built-in jailbreaks and exchanges one part at
     a time: no network, and the same seed makes the same prompts. With one it is a chat model, which is sent questions
     of the attacker's share, the attacked model's replies (with them goes what it still knows) and their scores, and no
-    answer of the records; what it makes of them can differ from run to run. PAIR writes a prompt for each goal and stops when its judge is content; here one prompt is
-    for all, chosen on records that are not scored. A prompt that tells an answer, or does not fit, is never chosen.
+    answer of the records; what it makes of them can differ from run to run. PAIR writes a prompt for each goal and
+    stops when its judge is content; here one prompt is for all, chosen on records that are not scored. A prompt that
+    tells an answer, or does not fit, is never chosen.
 
     Args:
         rounds: Rounds after which the best prompt is looked at; 0 is the question as it stands.
