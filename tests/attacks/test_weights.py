@@ -15,7 +15,8 @@ from lethe.train import Recipe, Term, train
 
 NEGATIVE = [
     "relearn", "relearn:lr=0.003", "relearn:where=lora,lr=0.003", "relearn:data=domain",
-    "relearn:data=answer_free,lr=0.0003", "finetune", "finetune:where=lora,lr=0.003", "finetune:data=holdout",
+    "relearn:data=answer_free,lr=0.0003",
+    "benign_finetune", "benign_finetune:where=lora,lr=0.003", "benign_finetune:data=holdout",
     "quantize", "quantize:preset=nf4", "quantize:scale=tensor", "prune", "prune:variant=wanda",
     "prune:variant=structured", "weight_noise", "merge:alphas=0.25,0.5",
 ]  # fmt: skip
@@ -37,8 +38,8 @@ def back(call: str, hiding: Model, original: Model) -> Recovery:
         ("relearn:lr=0.0003", 0.6),
         ("relearn:where=lora,lr=0.003", 0.6),
         ("relearn:data=domain", 0.5),
-        ("finetune", 0.5),
-        ("finetune:where=lora,lr=0.003", 0.3),
+        ("benign_finetune", 0.5),
+        ("benign_finetune:where=lora,lr=0.003", 0.3),
         ("merge", 0.6),
     ],
 )

@@ -30,7 +30,7 @@ def test_prompts_that_follow_tampering_are_foretold():
     assert figures["rank correlation of the best tampering with prompts"] == pytest.approx(1)
     assert figures["R2 of the best tampering with prompts"] == pytest.approx(1)
     assert figures["share of models on which tampering gets back more than any prompt"] == 1
-    assert figures["rank correlation of finetune with prompts"] == pytest.approx(-1)
+    assert figures["rank correlation of benign_finetune with prompts"] == pytest.approx(-1)
     assert np.isnan(figures["rank correlation of steer with prompts"])  # the same on all
     assert figures["variance in the first component"] == pytest.approx(1)
 

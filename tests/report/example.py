@@ -319,7 +319,7 @@ ATTACKS: list[tuple[str, str, tuple[float, ...], str, EvidenceClass, float, list
 OF_TEXTS: list[tuple[str, str, tuple[float, ...], str, EvidenceClass, float, list[dict[str, Any]]]] = [
     ("translate", "language", (1, 2, 3, 4, 5), "B3", "E1", 0.4, [{}]),
     ("hint", "facts", (1, 2, 4), "R2", "E2", 0.7, [{}]),
-    ("finetune", "steps", (4, 16), "R4", "E3", 0.9, [{"lr": 1e-4}, {"lr": 1e-3}, {"lr": 1e-2}]),
+    ("benign_finetune", "steps", (4, 16), "R4", "E3", 0.9, [{"lr": 1e-4}, {"lr": 1e-3}, {"lr": 1e-2}]),
     ("latent", "mean state lengths", (0.1, 0.3, 1), "R7", "E3", 1.3, [{"layer": 1}]),
     ("merge", "share", (0.25, 0.5, 0.75), "R6", "E3", 1.6, [{}]),
 ]

@@ -113,7 +113,7 @@ def test_audit_judges_reports_and_ends_with_three_below_what_is_required(desk: D
     assert check["O8"]["outcome"] == "PASS"  # lethe.json was there, and fits
     assert "Budget quick: " in verdict["sentence"]
     told = {one["attack"]: one["reason"] for one in verdict["left_out"]}
-    assert told["finetune"] == "too dear for the budget quick; standard pays for it"
+    assert told["benign_finetune"] == "too dear for the budget quick; standard pays for it"
     assert "experts" in told["reroute"]
     assert not [one for one in verdict["left_out"] if one["failed"]]
     tried = {one["attack"] for row in rows.values() for one in row["recoveries"]}

@@ -23,7 +23,7 @@ from lethe.request import Record, Request
     },
     presets={name: row.options for name, row in BENIGN.items()},
 )  # fmt: skip
-def finetune(
+def benign_finetune(
     model: Model,
     request: Request,
     *,
@@ -60,7 +60,7 @@ def finetune(
     seed = request.seed if seed is None else seed
     recipe = Recipe(lr=lr, batch_size=batch_size, warmup=warmup, clip=clip, seed=seed)
     records = drawn(_records(model, request, data), examples, seed)
-    for budget, snapshot in tuned(model, request, records, steps, recipe, where, "finetune"):
+    for budget, snapshot in tuned(model, request, records, steps, recipe, where, "benign_finetune"):
         yield Tampered(snapshot, float(budget), request.forget)
 
 
@@ -71,14 +71,16 @@ def _records(model: Model, request: Request, data: str) -> Sequence[Record]:
         found = silent(own[data], request.forget) if language else own[data]
         if not found:
             raise InputError(
-                f"finetune: there are no {data} records{' without a forgotten answer' if own[data] else ''}; "
+                f"benign_finetune: there are no {data} records{' without a forgotten answer' if own[data] else ''}; "
                 "give some, or name other data."
             )
         return found
     try:
         named = load_records(data, family=model.family)
     except InputError as error:
-        raise InputError(f"finetune: data is neither retain nor holdout ({nearest(data, own)}): {error}") from error
+        raise InputError(
+            f"benign_finetune: data is neither retain nor holdout ({nearest(data, own)}): {error}"
+        ) from error
     if language:
-        refuse_answers(named, request.forget, f"finetune with data={data}")
+        refuse_answers(named, request.forget, f"benign_finetune with data={data}")
     return named
