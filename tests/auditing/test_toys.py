@@ -27,7 +27,11 @@ def test_a_table_with_the_rows_deleted_is_consistent_with_removal(make: Callable
     verdict = audit(case(look(make()), beside()))
     assert verdict.reached == "consistent with removal"
     assert verdict.highest_class == "E3"
-    assert {check.id for check in attempted(verdict) if check.outcome == "FAIL"} == {"R6"}
+    assert not [check.id for check in attempted(verdict) if check.outcome == "FAIL"]
+    merged = line(verdict, "R6")  # brings much back, as it does of some true controls: no test
+    assert merged.outcome == "NOT TESTED" and (merged.value or 0) > 0.2
+    bare = audit(replace(case(look(make()), beside()), nulls={}))
+    assert line(bare, "R6").by == "merge" and bare.reached == verdict.reached  # merging alone decides nothing
     assert "Not shown: " in verdict.sentence and "N1/N3" in verdict.sentence
 
 
@@ -47,7 +51,7 @@ def test_c_a_readout_turned_down_is_suppression_by_relearning_and_not_by_behavio
     relearned = line(verdict, "R3")
     assert relearned.outcome == "FAIL" and relearned.value is not None and relearned.value > 0.5
     assert "relearn brings back" in verdict.sentence
-    assert line(verdict, "R6").outcome == "FAIL"
+    assert (line(verdict, "R6").value or 0) > 0.2
 
 
 def test_c_needs_far_fewer_steps_than_a_control():
