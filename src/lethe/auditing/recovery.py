@@ -10,7 +10,7 @@ The traces of control and original are the same for every method: make them once
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -57,6 +57,7 @@ def knowledge(
     beside: Probes | None = None,
     spec: Spec | None = None,
     cache: str | Path | None = None,
+    unread: Collection[str] = (),
 ) -> Measure:
     """A metric on the set "forget" as a measure of what a model knows of any forget records.
 
@@ -65,9 +66,11 @@ def knowledge(
         beside: Further sets to observe along, such as the retain set that a recommender's ranking leaves out.
         spec: What to observe; name "forget" in `generate` only if the metric reads generations.
         cache: Folder of the evidence cache.
+        unread: Fields of the records that the metric does not read, which cost a pass each.
     """
 
     def measure(model: Model, records: Sequence[Record]) -> Score:
+        records = [{key: value for key, value in record.items() if key not in unread} for record in records]
         return metric(observe(model, {"forget": records, **(beside or {})}, spec, cache=cache))
 
     return measure
@@ -133,7 +136,8 @@ def _before(measure: Measure, model: Model, records: Sequence[Record], known: Ma
 def recovery(unlearned: Trace, control: Trace | Sequence[Trace] | None, original: Trace, *, seed: int = 0) -> Recovery:
     """What an attack brought back beyond what it teaches models that never knew (SoK, arXiv 2506.09227, item R3).
 
-    Several controls count by their mean. The interval resamples items, the same ones in all models, and controls, and
+    Several controls count by their mean, and for nothing where the attack only harms them: what a control loses has not
+    come back to anybody. The interval resamples items, the same ones in all models, and controls, and
     takes the largest strength in every draw. `p` is that of Student's t over the items at the strongest strength, times
     the number of strengths; `spread` is what one control's gain differs from another's.
 
@@ -151,7 +155,7 @@ def recovery(unlearned: Trace, control: Trace | Sequence[Trace] | None, original
     before, known = np.array(unlearned.before), np.array(original.before)
     own, gains = _rise(unlearned), np.array([_rise(one) for one in controls])  # (S, N), (C, S, N)
     span = float(known.mean() - before.mean())
-    rise = own - gains.mean(axis=0) if controls else own
+    rise = own - _gained(gains) if controls else own
     adjusted = low = high = spread = None
     if controls and span >= MIN_SPAN:
         adjusted = float(_share(rise.mean(axis=1), span).max())
@@ -185,13 +189,19 @@ def _rise(trace: Trace) -> np.ndarray:
     return np.array(trace.after) - np.array(trace.before)
 
 
+def _gained(gains: np.ndarray) -> np.ndarray:
+    """(S, N): what controls gain on average; 0 at strengths that only harm them, since a loss brings nothing back."""
+    mean = gains.mean(axis=0)
+    return np.where(mean.mean(axis=1, keepdims=True) > 0, mean, 0.0)
+
+
 def _drawn(own: np.ndarray, gains: np.ndarray, spans: np.ndarray) -> Callable[..., np.ndarray]:
     """The adjusted recovery of every draw of items and of controls."""
 
     def statistic(items: np.ndarray, controls: np.ndarray) -> np.ndarray:
         share, weight = items / len(spans), controls / len(gains)
         gained = np.einsum("bn,csn,bc->bs", share, gains, weight, optimize=True)
-        return _share(share @ own.T - gained, (share @ spans)[:, None]).max(axis=1)
+        return _share(share @ own.T - np.maximum(gained, 0.0), (share @ spans)[:, None]).max(axis=1)
 
     return statistic
 

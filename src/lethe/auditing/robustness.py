@@ -13,6 +13,7 @@ from lethe.scoring.recovery import MIN_SPAN
 WRAPPERS = ("decoding", "input", "output")
 FEEDS = ("R2", "R3", "R6")  # attacks that feed knowledge in: what they bring back says nothing without a control
 MERGING = ("merge",)  # puts the original's weights back in part; alone it convicts nobody
+HEARD = 0.5  # share of what was removed that the original must still show under an attack that proves anything
 HALF = 0.5  # a recovery whose interval reaches so far was not measured well enough to pass
 BACK = "share brought back of what was removed, beyond the controls' own gain"
 
@@ -27,7 +28,9 @@ def _line(line: str, case: AuditInput) -> Check:
     """The worst of all attacks on a line; its p-value pays for every one that was tried."""
     left_out = [one for one in case.left_out if one.check == line]
     broken = [one for one in left_out if one.failed]
-    tried = [_one(found, case) for found in case.recoveries if found.check == line]
+    made = [found for found in case.recoveries if found.check == line]
+    tried = [_one(found, case) for found in made if not _deaf(found)] or [_silent(found) for found in made[:1]]
+    silent = ", ".join(dict.fromkeys(found.attack for found in made if _deaf(found)))
     if not tried:
         names = ", ".join(dict.fromkeys(one.attack.partition(":")[0] for one in left_out))
         reasons = "; ".join(dict.fromkeys(one.reason for one in left_out))
@@ -45,8 +48,24 @@ def _line(line: str, case: AuditInput) -> Check:
     deciding = one.p if heavier else min(known, default=None)
     p = None if deciding is None else min(1.0, deciding * len(tried))
     more = f"; the worst of {len(tried)} tried" if len(tried) > 1 else ""
+    if silent and one.outcome != "NOT TESTED":
+        more += f"; not counted, since the original falls silent under it: {silent}"
     by = ", ".join(dict.fromkeys(check.by for check in over))
     return replace(one, p=p, tried=len(tried), by=by, reason=one.reason + more)
+
+
+def _deaf(found: Recovery) -> bool:
+    """Whether nothing came back and nothing could: at every strength the original knows less than half of it, too."""
+    heard = [point.original for point in found.points if point.original is not None]
+    half = found.before + HEARD * (found.original - found.before)
+    back = max(found.points, key=lambda point: point.value).value
+    return bool(heard) and found.original - found.before >= MIN_SPAN and max(heard) < half and back < half
+
+
+def _silent(found: Recovery) -> Check:
+    best = max(point.original for point in found.points if point.original is not None)
+    told = f"under {found.attack} the original itself knows {best:.2f} at best, of {found.original:.2f}"
+    return untested(found.check, f"{told}: nothing could come back")
 
 
 def _one(found: Recovery, case: AuditInput) -> Check:

@@ -312,6 +312,10 @@ def _recover(plan: Plan, own: _Subject, call: str) -> Recovery | LeftOut:
         return LeftOut(call, find("attack", parse_call(call)[0]).check, told(error), not isinstance(error, InputError))
 
 
+# Fields that would each be a text more to look at under every attack, by the forget measure that does not read them.
+UNREAD = {"probability:set=forget": ("paraphrased_answer", "perturbed_answer")}
+
+
 class _Subject(NamedTuple):
     """A model to attack: its name on disk, what was observed of it, and how to come by it where it must be attacked."""
 
@@ -362,7 +366,7 @@ def knowledge_of(task: Task) -> Measure:
     asked = ("forget",) if task.knowledge.startswith("rouge") else ()
     spec = replace(task.spec, generate=asked, distributions=(), traces=None)
     beside = {"retain": task.probes["retain"]} if task.family == "recommender" else None
-    return knowledge(partial(compute, task.knowledge), beside=beside, spec=spec)
+    return knowledge(partial(compute, task.knowledge), beside=beside, spec=spec, unread=UNREAD.get(task.knowledge, ()))
 
 
 def answers(evidence: Evidence) -> tuple[str, ...]:
