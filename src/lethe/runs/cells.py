@@ -364,7 +364,9 @@ def load_trace(data: Mapping[str, Any]) -> Trace:
 def knowledge_of(task: Task) -> Measure:
     """The task's forget measure, for any forget records of it."""
     asked = ("forget",) if task.knowledge.startswith("rouge") else ()
-    spec = replace(task.spec, generate=asked, distributions=(), traces=None)
+    spec = replace(
+        task.spec, generate=asked, distributions=(), traces=None, samples=(), interior=(), gradients=()
+    )  # fmt: skip
     beside = {"retain": task.probes["retain"]} if task.family == "recommender" else None
     return knowledge(partial(compute, task.knowledge), beside=beside, spec=spec, unread=UNREAD.get(task.knowledge, ()))
 
