@@ -153,7 +153,7 @@ def sampled(
             )
         said = model.generate(  # pyright: ignore[reportAttributeAccessIssue]
             [prompt for prompt in prompts for _ in range(count)],
-            budgets.get(name, longest), batch_size=256, temperature=1.0, seed=seed,
+            budgets.get(name, longest), batch_size=64, temperature=1.0, seed=seed,
         )  # fmt: skip
         found[name] = [said[start : start + count] for start in range(0, len(said), count)]
     return found

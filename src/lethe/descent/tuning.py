@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lethe.descent import where as places
@@ -109,26 +112,38 @@ def tuned(
     taken = {record["id"] for record in records}
     rest = [record for record in request.retain if record["id"] not in taken]
     own = replace(request, forget=records, retain=rest, holdout=(), validation=(), seed=recipe.seed, allow_overlap=True)
-    attacked, selection = _opened(model, own, where)
-    kept: dict[int, dict[str, Tensor]] = {0: {}}
+    with TemporaryDirectory(prefix="lethe-") as place:  # on disk: a copy for each look would outgrow the training
+        if budgets[-1]:
+            _train(model, own, budgets, recipe, where, Path(place), who)
+        for budget in budgets:
+            snapshot, selection = _opened(model, own, where)
+            if budget:
+                snapshot.module.load_state_dict(load_file(Path(place) / _named(budget)), strict=False)
+            selection.finish()
+            yield budget, snapshot
+
+
+def _train(
+    model: Model, request: Request, budgets: Sequence[int], recipe: Recipe, where: str, place: Path, who: str
+) -> None:
+    """One run on a copy, whose moving weights are written after every number of steps that is looked at."""
+    attacked, selection = _opened(model, request, where)
     stride, done = math.gcd(*budgets), 0
 
     def keep(current: Model) -> float:
         nonlocal done
         done += stride
         if done in budgets:
-            kept[done] = _state(current, selection)
+            save_file(_state(current, selection), place / _named(done))
         return 0.0
 
-    if budgets[-1]:
-        terms = [Term(who, attacked.encode(records), own_loss, per="token", role="forget"), *selection.terms]
-        recipe = replace(recipe, steps=budgets[-1], evaluate_every=stride)
-        train(attacked, terms, recipe, selection=selection, evaluate=keep)
-    for budget in budgets:
-        snapshot, selection = _opened(model, own, where)
-        snapshot.module.load_state_dict(kept.pop(budget), strict=False)
-        selection.finish()
-        yield budget, snapshot
+    terms = [Term(who, attacked.encode(request.forget), own_loss, per="token", role="forget"), *selection.terms]
+    recipe = replace(recipe, steps=budgets[-1], evaluate_every=stride)
+    train(attacked, terms, recipe, selection=selection, evaluate=keep)
+
+
+def _named(budget: int) -> str:
+    return f"{budget}.safetensors"
 
 
 def _opened(model: Model, request: Request, where: str) -> tuple[Model, Selection]:
@@ -140,7 +155,7 @@ def _opened(model: Model, request: Request, where: str) -> tuple[Model, Selectio
 
 
 def _state(model: Model, selection: Selection) -> dict[str, Tensor]:
-    """What may have changed, in main memory: an accelerator holds one model, not one for each number of steps."""
+    """What may have changed, in main memory."""
     wanted = set(selection.parameters)
     moving = (pair for pair in model.module.named_parameters() if pair[0] in wanted)
-    return {name: tensor.detach().cpu().clone() for name, tensor in chain(moving, model.module.named_buffers())}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in chain(moving, model.module.named_buffers())}
