@@ -110,7 +110,7 @@ def _task(name: str, options: tuple[tuple[str, Any], ...]) -> Task:
     return find("benchmark", name).function(**dict(options))
 
 
-@lru_cache(maxsize=2)  # a model under attack needs the room
+@lru_cache(maxsize=1)  # a model under attack needs the room
 def _side(plan: Plan, role: str, number: int) -> Model:
     task = plan.task()
     make = task.target if role == "target" else task.control
