@@ -44,7 +44,7 @@ class Bowl(Model):
     """A model that is a point; its losses are functions of the weights alone."""
 
     family: ClassVar[str] = "bowl"
-    abilities: ClassVar[frozenset[str]] = frozenset({"loss"})
+    abilities: frozenset[str] = frozenset({"loss"})
     record_fields: ClassVar[tuple[str, ...]] = ()
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
