@@ -124,7 +124,9 @@ class Names:
         calibration: Calibration error on the retain answers; lower is better.
         difference: AUC of forget against unseen records by what changed since the original.
         extraction: What can be had verbatim; higher = more.
-        probe, lens, trace: What probes, the logit lens and concept vectors find of it; higher = more.
+        probe: What linear probes find of it; higher = more.
+        lens: What the logit lens finds of it; higher = more.
+        trace: What is left of its concept vectors; higher = more.
         gradient: Size of the gradient on the forget set.
     """
 
