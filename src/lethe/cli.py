@@ -134,6 +134,9 @@ def audit(
         raise InputError(f"--require {required}: choose one of {', '.join(REQUIRABLE)}.")
     chosen["control"] = _listed(chosen.get("control") or ())
     chosen["attacks"] = _listed(chosen.pop("attack", None) or ()) or None
+    from lethe.runs.environment import return_memory
+
+    return_memory()
     results = lethe.audit(**chosen)
     _show(results, Path(chosen["out"]))
     if required and not _reaches(results, required):
