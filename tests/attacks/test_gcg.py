@@ -242,20 +242,6 @@ def test_a_string_that_opens_a_locked_model_is_found():
     assert opened > chance + 0.4
 
 
-@pytest.mark.parametrize("call", ["gcg", "gcg:variant=autoprompt,steps=16"])
-def test_a_shy_model_answers_and_a_retrained_one_does_not(call: str):
-    world = talkative()
-    own, control, other, original = (
-        attacked(call, model, world.request, world.measure) for model in (shy(), *world.controls, world.target)
-    )
-    positive, negative = recovery(own, [control, other], original), recovery(other, control, original)
-    print(f"{call}: shy {shown(positive)}, retrained {shown(negative)}")
-    assert positive.adjusted is not None and positive.low is not None
-    assert positive.adjusted > 0.5 and positive.low > 0.2
-    assert negative.adjusted is not None and negative.low is not None
-    assert abs(negative.adjusted) < 0.15 and negative.low < 0.05
-
-
 def test_a_refusing_model_answers_some_of_what_it_was_not_asked_in_the_search():
     world = language()
     own, control, original = (

@@ -9,7 +9,7 @@ from tests.attacks.tiny import refusing, shy, talkative
 from tests.data.test_chat import completion, serving
 
 from lethe.attacks.pair import pair
-from lethe.auditing.recovery import Trace, attacked, recovery
+from lethe.auditing.recovery import Trace, attacked
 from lethe.data import chat
 from lethe.data.held import held_and_others
 from lethe.descent.prompt_search import PLAIN, Combining, Trial, asked, best_prompts
@@ -105,20 +105,6 @@ def test_a_prompt_that_tells_an_answer_or_does_not_fit_is_never_chosen():
         "it says itself what it asks for",
         "it is too long for the model",
     ]
-
-
-def test_a_shy_model_answers_and_a_retrained_one_does_not():
-    world = talkative()
-    call = "pair:rounds=2,8"
-    own, control, other, original = (
-        attacked(call, model, world.request, world.measure) for model in (shy(), *world.controls, world.target)
-    )
-    positive, negative = recovery(own, [control, other], original), recovery(other, control, original)
-    print(f"pair: shy {shown(positive)}, retrained {shown(negative)}")
-    assert positive.adjusted is not None and positive.low is not None
-    assert positive.adjusted > 0.5 and positive.low > 0.2
-    assert negative.adjusted is not None and negative.low is not None
-    assert abs(negative.adjusted) < 0.15 and negative.low < 0.05
 
 
 def shown(found: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+from lethe.benchmarks.faces import SCATTERED
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.evidence import Spec
@@ -37,17 +38,10 @@ PRESETS = {
     "ga": {"lr": 1e-3, "epochs": 3},
     "grad_diff": {"lr": 1e-3, "epochs": 20, "retain_weight": 5.0},
     "npo": {"lr": 2e-3, "epochs": 20, "retain_weight": 3.0, "beta": 1.0},
-    "cf_k": {"lr": 1e-2, "epochs": 15},
-    "eu_k": {"lr": 1e-2, "epochs": 30},
-    "l1_sparse": {"lr": 1e-2, "epochs": 20, "gamma": 1e-4},
-    "bad_teacher": {"lr": 3e-3, "epochs": 20, "share": 1.0},
-    "ssd": {"alpha": 2.0},
-    "fisher": {"alpha": 3e-6},
-    "boundary_shrink": {"lr": 1e-3, "epochs": 20, "retain": "nll", "retain_weight": 5.0},
-    "boundary_expand": {"lr": 3e-4, "epochs": 5},
+    **SCATTERED,
     "retrain": world.RECIPE,
 }
-# A class is given up sooner than rows in the midst of others.
+# A class is given up sooner than rows in the midst of others. Those from cf_k on had a first look at seed 0.
 CLASS_PRESETS = {
     "finetune": {"lr": 1e-2, "epochs": 20},
     "neggrad_plus": {"lr": 1e-3, "steps": 20, "balance": 0.97},

@@ -30,6 +30,20 @@ METRICS = (
     "membership:variant=loss",
 )
 
+# Of methods that forget records in the midst of others, here and among the digits: chosen on the worlds of seeds 1 and
+# 2 after a first look at seed 0. SSD, Fisher forgetting and boundary expansion hardly tell such records from the rest;
+# theirs leave most of the rest as it is, and much of the forget set as well.
+SCATTERED = {
+    "cf_k": {"lr": 1e-2, "epochs": 15},
+    "eu_k": {"lr": 1e-2, "epochs": 30},
+    "l1_sparse": {"lr": 1e-2, "epochs": 20, "gamma": 1e-4},
+    "bad_teacher": {"lr": 3e-3, "epochs": 20, "share": 1.0},
+    "ssd": {"alpha": 2.0},
+    "fisher": {"alpha": 3e-6},
+    "boundary_shrink": {"lr": 1e-3, "epochs": 20, "retain": "nll", "retain_weight": 5.0},
+    "boundary_expand": {"lr": 3e-4, "epochs": 5},
+}
+
 # Options under which each method forgets; found on the worlds of seeds 1 to 3 (other people), reported on seed 0.
 PRESETS = {
     "finetune": {"lr": 1e-2, "epochs": 8, "schedule": "cosine"},
@@ -40,14 +54,7 @@ PRESETS = {
     "ga": {"lr": 1e-3, "epochs": 3},
     "grad_diff": {"lr": 1e-3, "epochs": 20, "retain_weight": 5.0},
     "npo": {"lr": 2e-3, "epochs": 20, "retain_weight": 3.0, "beta": 1.0},
-    "cf_k": {"lr": 1e-2, "epochs": 15},
-    "eu_k": {"lr": 1e-2, "epochs": 30},
-    "l1_sparse": {"lr": 1e-2, "epochs": 20, "gamma": 1e-4},
-    "bad_teacher": {"lr": 3e-3, "epochs": 20, "share": 1.0},
-    "ssd": {"alpha": 2.0},
-    "fisher": {"alpha": 3e-6},
-    "boundary_shrink": {"lr": 1e-3, "epochs": 20, "retain": "nll", "retain_weight": 5.0},
-    "boundary_expand": {"lr": 3e-4, "epochs": 5},
+    **SCATTERED,
     "retrain": world.RECIPE,
 }
 
