@@ -103,6 +103,7 @@ class Gradients:
 
     def __init__(self, setting: Setting, step: int, rows: Mapping[str, list[int]]) -> None:
         self._setting, self._step = setting, step
+        self.rows = rows  # of every term's examples, those of this step
         self._terms = [term for term in setting.terms if term.name in rows]
         self._batches = {term.name: setting.batch(step, term, rows[term.name]) for term in self._terms}
         self._counts = {term.name: _count(term, rows[term.name]) for term in self._terms}

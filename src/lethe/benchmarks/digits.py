@@ -89,14 +89,17 @@ def digits(
 
     ending = f"_class{number}" if split == "class" else ""
     forget, retain, unseen, test = (read(name) for name in (f"forget{ending}", f"retain{ending}", "unseen", "test"))
+    holdout, validation = unseen[: len(forget)], unseen[len(forget) :]  # the loss attack wants sides of one size
     if split == "class":  # a class that is to be forgotten is no utility
-        unseen = [record for record in unseen if record["label"] == number]
+        holdout = [record for record in unseen if record["label"] == number][: len(forget)]
+        validation = [record for record in test if record["label"] == number]
         test = [record for record in test if record["label"] != number]
-    holdout = unseen[: len(forget)]  # the loss attack wants sides of one size
     return Task(
         name="digits",
         family="classifier",
-        request=Request(forget, retain, holdout, seed=seed, scope="topic" if split == "class" else "sample"),
+        request=Request(
+            forget, retain, holdout, seed=seed, scope="topic" if split == "class" else "sample", validation=validation
+        ),
         probes={"forget": forget, "retain": retain, "holdout": holdout, "test": test},
         metrics=METRICS,
         knowledge="accuracy:set=forget",
