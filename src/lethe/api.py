@@ -12,7 +12,7 @@ from lethe.budget import affordable, checked
 from lethe.data.atomic import write_json
 from lethe.errors import InputError
 from lethe.findings import LeftOut
-from lethe.models import family_of, load
+from lethe.models import edges_of, family_of, load
 from lethe.models.base import Model
 from lethe.registry import find, settle
 from lethe.report import write_headlines, write_model_card, write_overview, write_report
@@ -97,20 +97,27 @@ def unlearn(
     settle(card, given)  # a mistyped option is found before anything is loaded
     known = model.family if isinstance(model, Model) else family or family_of(model)
     check_family(card, known)
+    # A recommender carries the interactions that a request means by its users and items.
+    loaded = _opened(model, known, trust_remote_code) if known == "recommender" else None
     request, sources = make_request(
         known,
         forget,
         retain,
         holdout,
+        edges=edges_of(loaded) if loaded else None,
         seed=seed,
         intent=intent,
         scope=scope,
         reason=reason,
         allow_overlap=allow_overlap,
     )
-    loaded = model if isinstance(model, Model) else load(model, family=known, trust_remote_code=trust_remote_code)
+    loaded = loaded or _opened(model, known, trust_remote_code)
     original = "" if isinstance(model, Model) else str(model)
     return carry_out(loaded, request, method, given, out, sources=sources, original=original, finish=write_model_card)
+
+
+def _opened(model: str | Path | Model, family: str, trust: bool) -> Model:
+    return model if isinstance(model, Model) else load(model, family=family, trust_remote_code=trust)
 
 
 def audit(

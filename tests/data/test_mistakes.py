@@ -51,7 +51,7 @@ MISTAKES = {
     },
     "a.parquet": {b"PAR1": r"is not whole parquet \(.*\); get it again", b"": r"holds no records"},
     "a.txt": {"\n \n": r"holds no records"},
-    "a.bin": {"x": r"the format '\.bin' is unknown; pass one of jsonl, json, csv, tsv, parquet, txt"},
+    "a.bin": {"x": r"the format '\.bin' is unknown; pass one of jsonl, json, csv, tsv, parquet, txt, inter, npz"},
 }
 MISTAKES_OF = {
     "classifier": {

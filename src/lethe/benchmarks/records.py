@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lethe.budget import affordable, checked
+from lethe.data.interactions import requested
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.evidence import Spec
-from lethe.models import family_of, wrapper
+from lethe.models import edges_of, family_of, load, wrapper
 from lethe.registry import benchmark
 from lethe.request import Record, Request
 from lethe.task import Task, sides_on_disk, with_membership
@@ -62,13 +64,18 @@ def records(
     """
     kind = family or family_of(model)
     checked(budget)
-    sets = {name: load_records(source, family=kind) if source else [] for name, source in
-            {"forget": forget, "retain": retain, "holdout": holdout}.items()}  # fmt: skip
+    edges = edges_of(load(model, family=kind)) if kind == "recommender" else None
+    sets: dict[str, Sequence[Record]] = {"holdout": load_records(holdout, family=kind) if holdout else []}
+    if edges is not None:  # a request may name users and items whose interactions the model carries
+        sets["forget"], sets["retain"] = requested(forget, retain, edges)
+    else:
+        sets |= {name: load_records(source, family=kind) if source else [] for name, source in
+                 {"forget": forget, "retain": retain}.items()}  # fmt: skip
     if not sets["retain"]:
         raise InputError("No retain records: without them a destroyed model looks forgetful; give --retain.")
     told: dict[str, Any] = {"intent": intent, "scope": scope}
     request = Request(**sets, **told, seed=seed, allow_overlap=allow_overlap)
-    probes = {name: list(getattr(request, name))[:ROWS] for name in sets if sets[name]}
+    probes = {name: list(getattr(request, name))[:ROWS] for name in ("forget", "retain", "holdout") if sets[name]}
     if kind == "recommender":
         probes["retain"] = list(request.retain)  # all of them: rankings leave them out
 

@@ -84,13 +84,14 @@ def check(
             except InputError as error:
                 raise InputError(f"{place}, field {name!r}: {error}.") from error
         first = first or (number, record)
-        _check_alike(record, first, schema, place)
+        if not schema.mixed:
+            _check_alike(record, first, schema, place)
         record["id"] = _identifier(row, record, f"{stem}:{number}", place)
         if record["id"] in seen:
             raise InputError(f"{place}: has the same id {record['id']!r} as row {seen[record['id']]}; make ids unique.")
         seen[record["id"]] = number
         records.append(record)
-    if "label" in schema.fields:
+    if records and "label" in records[0]:
         _number_classes(records, classes, where)
     return records
 
@@ -208,6 +209,12 @@ def _class(value: Any) -> int | str:
         raise _wrong("class", value) from None
 
 
+def _decisions(value: Any) -> list[int]:
+    if not isinstance(value, (list, tuple, np.ndarray)) or not len(value) or any(one not in (0, 1) for one in value):
+        raise _wrong("decisions", value)
+    return [int(one) for one in value]
+
+
 def _name(value: Any) -> int | str:
     if isinstance(value, str):
         return _text(value)
@@ -253,6 +260,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "wordings": _wordings,
     "index": _index,
     "class": _class,
+    "decisions": _decisions,
     "name": _name,
     "vector": _vector,
 }
@@ -267,7 +275,7 @@ def _cell(text: str, kind: str) -> Any:
             return int(text)
         if kind == "index":
             return float(text)
-        if kind in ("texts", "wordings", "vector", "image") and text.startswith("["):
+        if kind in ("texts", "wordings", "vector", "image", "decisions") and text.startswith("["):
             return json.loads(text)
     except (ValueError, RecursionError):
         pass  # the field's own check says it better

@@ -137,6 +137,9 @@ def _from_folder(folder: Path, config: str | None, split: str | None, form: str 
         folder, split = folder / split, None
     tables = _tables(folder)
     if not tables:
+        refused = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in parse.REFUSED]
+        if refused:
+            parse.format_of(refused[0])  # says what to do
         if wanted := config or split:
             raise InputError(f"{folder}: holds no {wanted!r}; check the name.")
         return Table(images.image_rows(folder), str(folder), folder.name, folder)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lethe.data.sparse import sparse_rows
 from lethe.errors import InputError
 
 Rows = list[Any]  # what is no mapping is refused, with its row number, by `lethe.data.check.rename`
@@ -39,6 +40,9 @@ def format_of(path: Path, given: str | None = None) -> str:
         InputError: If there is no such format.
     """
     form = given or SUFFIXES.get(path.suffix.lower())
+    if form is None and path.suffix.lower() in REFUSED:
+        told = REFUSED[path.suffix.lower()].format(name=path.name, stem=path.stem)
+        raise InputError(f"{path}: {told}.")
     if form not in FORMATS:
         raise InputError(f"{path}: the format {given or path.suffix!r} is unknown; pass one of {', '.join(FORMATS)}.")
     return form
@@ -101,7 +105,9 @@ def _json_lines(data: bytes, where: str) -> Rows:
     return rows
 
 
-def _table(delimiter: str) -> Callable[[bytes, str], Rows]:
+def _table(delimiter: str, typed: bool = False) -> Callable[[bytes, str], Rows]:
+    """A reader of tables; in a typed one (RecBole's atomic files) the type follows each name: `user_id:token`."""
+
     def read(data: bytes, where: str) -> Rows:
         csv.field_size_limit(2**31 - 1)  # a text may be a book
         reader = csv.reader(io.StringIO(_text(data, where), newline=""), delimiter=delimiter, strict=True)
@@ -111,7 +117,7 @@ def _table(delimiter: str) -> Callable[[bytes, str], Rows]:
             raise InputError(f"{where}, line {reader.line_num}: {error}; mend it, or get the file again.") from error
         if not lines:
             return []
-        header = lines[0][1]
+        header = [cell.partition(":")[0] if typed else cell for cell in lines[0][1]]
         if len(set(header)) < len(header):
             raise InputError(f"{where}: two columns have the same name; rename one.")
         for number, cells in lines[1:]:
@@ -153,15 +159,31 @@ FORMATS: dict[str, Callable[[bytes, str], Rows]] = {
     "tsv": _table("\t"),
     "parquet": _parquet,
     "txt": _plain_lines,
+    "inter": _table("\t", typed=True),
+    "npz": sparse_rows,
 }
-UNTYPED = frozenset({"csv", "tsv"})  # formats whose values are all text
+UNTYPED = frozenset({"csv", "tsv", "inter"})  # formats whose values are all text
 SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
-    ".inter": "tsv",  # RecBole and MMRec
+    ".inter": "inter",  # RecBole and MMRec
     ".parquet": "parquet",
     ".txt": "txt",
+    ".npz": "npz",  # scipy.sparse.save_npz
+}
+_PICKLE = (
+    "is a pickle, which runs whatever code it holds when it is read; where you trust it, convert it there by two lines "
+    "of Python: import pickle, scipy.sparse; scipy.sparse.save_npz('{stem}.npz', scipy.sparse.csr_matrix(pickle.load("
+    "open('{name}', 'rb')))) and give {stem}.npz"
+)
+REFUSED = {  # what other projects' data come as, and what to do
+    ".pkl": _PICKLE,
+    ".pickle": _PICKLE,
+    ".mat": "is a MATLAB file; convert it by two lines of Python: import scipy.io, scipy.sparse; scipy.sparse.save_npz("
+    "'{stem}.npz', scipy.sparse.csr_matrix(scipy.io.loadmat('{name}')['NAME'])) and give {stem}.npz",
+    ".npy": "is an array or a pickle, not a table of records; interactions come as .tsv, .csv, .inter or .npz (what "
+    "CURE4Rec's pos_dict.npy holds stands in its train.csv), item features as a benchmark's own option",
 }

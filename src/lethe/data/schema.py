@@ -21,6 +21,7 @@ KINDS = {
     "wordings": "a text that is not blank, or a list of such texts",
     "index": "a whole number of 0 or more",
     "class": "a whole number of 0 or more, or a class name",
+    "decisions": "a list of 0 and 1, one for each attribute",
     "name": "a text or a whole number",
     "vector": "a list of finite numbers",
     "image": "an image file's path or bytes, or a float array (C, H, W) in [0, 1]",
@@ -43,6 +44,7 @@ class Schema:
     fields: Mapping[str, str]  # name -> kind
     forms: tuple[tuple[str, ...], ...]  # a record holds all fields of exactly one of these
     aliases: Mapping[str, Alias]
+    mixed: bool = False  # whether records may hold different fields
 
     @property
     def needed(self) -> str:
@@ -51,6 +53,14 @@ class Schema:
 
 
 _COMMON = {"split": "name"}
+_OF_INTERACTIONS = {
+    "uid": Alias("user"),  # CURE4Rec
+    "iid": Alias("item"),
+    "userID": Alias("user"),  # MMRec
+    "itemID": Alias("item"),
+    "user_id": Alias("user"),  # RecBole
+    "item_id": Alias("item"),
+}
 # What `lethe.data.jailbreaks` rewrites a question with: the question in other words, in another language or asking for
 # the name, and texts to stand before it.
 ASKED_OTHERWISE = ("synonym_question", "translated_question", "reversed_question", "background", "excerpt")
@@ -78,8 +88,9 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "classifier": Schema(
         family="classifier",
-        fields=_COMMON | {"image": "image", "features": "vector", "label": "class", "identity": "name"},
-        forms=(("image", "label"), ("features", "label")),
+        fields=_COMMON
+        | {"image": "image", "features": "vector", "label": "class", "labels": "decisions", "identity": "name"},
+        forms=(("image", "label"), ("features", "label"), ("image", "labels"), ("features", "labels")),
         aliases={
             "image_path": Alias("image"),
             "age_class": Alias("label", {letter: index for index, letter in enumerate("abcdefgh")}),  # MUFAC
@@ -89,15 +100,14 @@ SCHEMAS: dict[str, Schema] = {
         family="recommender",
         fields=_COMMON | {"user": "index", "item": "index"},
         forms=(("user", "item"),),
-        aliases={
-            "uid": Alias("user"),  # CURE4Rec
-            "iid": Alias("item"),
-            "userID": Alias("user"),  # MMRec
-            "itemID": Alias("item"),
-            "x_label": Alias("split", {"0": "train", "1": "valid", "2": "test"}),
-            "user_id": Alias("user"),
-            "item_id": Alias("item"),
-        },
+        aliases=_OF_INTERACTIONS | {"x_label": Alias("split", {"0": "train", "1": "valid", "2": "test"})},
+    ),
+    "deletion": Schema(  # a request to a recommender: interactions, whole users or whole items
+        family="deletion",
+        fields={"user": "index", "item": "index", "modality": "text"},
+        forms=((),),
+        aliases=_OF_INTERACTIONS,
+        mixed=True,
     ),
 }
 

@@ -12,6 +12,7 @@ from lethe.models.base import Model
 from lethe.registry import did_you_mean
 
 FAMILIES = ("language", "classifier", "recommender")
+RECOMMENDERS = ("LightGCN",)  # of `lethe.models.nets`, by class; the other networks there are classifiers
 
 
 def load(
@@ -51,6 +52,12 @@ def wrapper(family: str) -> type[Any]:
     return Recommender
 
 
+def edges_of(model: Model) -> list[list[int]] | None:
+    """Users and items of the interactions that a recommender carries, (2, E); None where a model carries none."""
+    edges = getattr(model.module, "edges", None)
+    return None if edges is None or not edges.numel() else edges.tolist()
+
+
 def _device() -> str:
     import torch
 
@@ -72,7 +79,7 @@ def family_of(source: str | Path) -> str:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no readable config.json ({cause(error)}); a model folder has one.") from error
-    if config.get("lethe_architecture") == "LightGCN":
+    if config.get("lethe_architecture") in RECOMMENDERS:
         return "recommender"
     if "lethe_architecture" in config:
         return "classifier"

@@ -13,6 +13,7 @@ from typing import Any
 from lethe.data.atomic import folder as atomic_folder
 from lethe.data.atomic import write_json
 from lethe.data.content import digest
+from lethe.data.interactions import requested
 from lethe.data.load import load_records
 from lethe.errors import InputError, cause
 from lethe.models.base import Model
@@ -47,11 +48,23 @@ class Manifest:
 
 
 def make_request(
-    family: str, forget: Source, retain: Source = (), holdout: Source = (), **options: Any
+    family: str,
+    forget: Source,
+    retain: Source = (),
+    holdout: Source = (),
+    *,
+    edges: Sequence[Sequence[int]] | None = None,
+    **options: Any,
 ) -> tuple[Request, dict[str, str]]:
-    """A checked request from paths, hub names, tiny worlds or lists of records, and where each set came from."""
+    """A checked request from paths, hub names, tiny worlds or lists of records, and where each set came from.
+
+    With the `edges` (users, items) that a recommender was trained on a request may name whole users or items, and what
+    it does not name is retained.
+    """
     sources = {"forget": forget, "retain": retain, "holdout": holdout}
-    records = {name: _records(source, family) for name, source in sources.items()}
+    records = {name: _records(source, family) for name, source in sources.items() if name == "holdout" or edges is None}
+    if edges is not None:
+        records["forget"], records["retain"] = requested(forget, retain, edges)
     told = {name: str(s) if isinstance(s, str | Path) else f"{len(s)} records" for name, s in sources.items()}
     return Request(**records, **options), {name: text for name, text in told.items() if records[name]}
 
