@@ -164,7 +164,75 @@ def test_a_classifier_has_the_state_before_its_last_linear_layer():
     with model.evaluating():
         features = model.features(batch)
     np.testing.assert_allclose(seen.inside("forget")[:, 0][batch.index.numpy()], features, atol=1e-6)
-    assert list(seen.interior) == ["forget.hidden"]
+    assert list(seen.interior) == ["forget.hidden", "forget.layer00.hidden_layers.0", "forget.output"]
+    logp = seen.inside("forget", "output")
+    expected = logp[range(5), [record["label"] for record in records]] - np.log(np.exp(logp).sum(1))
+    np.testing.assert_allclose(-seen.nll("forget"), expected, atol=1e-5)
+
+
+RGB = [
+    {"id": str(row), "image": np.random.default_rng(row).random((3, 32, 32), dtype=np.float32), "label": row % 2}
+    for row in range(5)
+]
+NETS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "ResNet": (
+        "ForImageClassification",
+        {"embedding_size": 8, "hidden_sizes": [8, 8, 16], "depths": [1, 1, 1], "layer_type": "basic"},
+        ["embeddings", "stage 1", "stage 2", "penultimate"],
+    ),
+    "ViT": (
+        "ForImageClassification",
+        {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
+         "image_size": 32, "patch_size": 8},
+        ["embeddings", "stage 1", "penultimate"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_stages_of_transformers_classifiers_are_pooled_over_places(name: str):
+    end, arguments, layers = NETS[name]
+    config = getattr(transformers, f"{name}Config")(**arguments, num_labels=4)
+    net: Any = tiny.drawn(lambda: getattr(transformers, name + end)(config)).eval()
+    seen = observe(Classifier(net), {"forget": RGB}, Spec(interior=("forget",)))
+    assert list(seen.layers("forget")) == layers
+    with torch.no_grad():
+        states = net(torch.stack([torch.from_numpy(r["image"]) for r in RGB]), output_hidden_states=True).hidden_states
+    for rows, state in zip(seen.layers("forget").values(), states[:-1], strict=False):
+        pooled = state.mean(1) if state.dim() == 3 else state.mean((2, 3))
+        np.testing.assert_allclose(rows, pooled, atol=1e-5)
+
+
+def test_blocks_are_what_stands_in_the_lists_of_a_network(tmp_path: Path):
+    """The shortcut of a residual block is no block of its own, norms are none, and the order is that of the layers."""
+
+    class Residual(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.wide = nn.Conv2d(width, width, 3, padding=1)
+            self.downsample = nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(self.wide(x) + self.downsample(x))
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3)
+            self.norm = nn.BatchNorm2d(4)
+            self.layer1 = nn.Sequential(*(Residual(4) for _ in range(12)))
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.layer1(self.norm(self.stem(x))).mean((2, 3)))
+
+    records = [{**record, "image": record["image"][:, :4, :4]} for record in RGB]
+    seen = observe(Classifier(tiny.drawn(Net).eval()), {"forget": records}, Spec(interior=("forget",)), cache=tmp_path)
+    stored = Evidence.load(next(tmp_path.iterdir()))
+    widths = {name: states.shape for name, states in stored.layers("forget").items()}
+    assert list(widths) == ["stem", *(f"layer1.{i}" for i in range(11)), "penultimate"]
+    assert set(widths.values()) == {(5, 4)}
+    assert all(np.array_equal(states, stored.layers("forget")[n]) for n, states in seen.layers("forget").items())
 
 
 def test_what_is_wrapped_around_a_model_has_no_inside_of_its_own():

@@ -52,7 +52,8 @@ class Spec:
         traces: Value vectors to look at; none where it is None.
         gradients: Sets of which the gradient of every text's loss is measured: one backward pass per distinct text.
         interior: Sets whose hidden states are kept, with what the output embedding reads from every layer: one pass
-            more per text, and 4 bytes for each layer times its width; twice that where records have wrong answers.
+            more per text, and 4 bytes for each layer times its width (of a classifier pooled over places); twice that
+            where records have wrong answers.
         samples: Answers drawn at temperature 1 for each record of single sets, (name, number).
         seed: Seed of these draws.
     """
@@ -162,6 +163,15 @@ class Evidence:
                 "have them."
             )
         return self.interior[f"{name}.{what}"]
+
+    def layers(self, name: str) -> dict[str, np.ndarray]:
+        """States (N, D) of a set's records by the name of their layer, from the first to the last.
+
+        Raises:
+            InputError: If none were observed.
+        """
+        self.inside(name)
+        return interior.layers(self.interior, name)
 
     def sampled(self, name: str) -> list[list[str]]:
         """The drawn answers of every record.

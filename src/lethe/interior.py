@@ -2,13 +2,15 @@
 
 A language model of L blocks has L + 1 states: the embeddings, and the output of every block, of which the last has
 passed the final norm, as transformers hands it out. The logit lens puts the others through that norm, and no state
-through it twice (arXiv 2505.01456, whose own code does). A classifier has one state: what its last linear layer reads.
+through it twice (arXiv 2505.01456, whose own code does). A classifier has one state per block of convolutions or linear
+layers, pooled over places to one vector; the last, `PENULTIMATE`, is what its last linear layer reads.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from lethe.models.language import LanguageModel
 Lens = Callable[[Tensor, bool], Tensor]
 BATCH = 16  # texts per pass: all their states are held at once
 WHAT = {"hidden": "hidden states", "parting": "hidden states where right and wrong answers part"}  # else a logit lens
+PENULTIMATE, OUTPUT = "penultimate", "output"
 LENS = ("logp", "reciprocal_rank", "first_logp", "first_rank", "rise", "bend")
 
 
@@ -38,6 +41,9 @@ def look(model: Model, examples: Sequence[Example], sets: Mapping[str, Mapping[s
     bend (N, L - 1, 2): ranks of the first token from the top and from the bottom among the changes of probability from
     layer to layer, and among the changes of these. A rank is 0 for the best; of equals the lower id stands first.
 
+    Of a classifier: hidden (N, 1, D), what its last linear layer reads; layerNN.NAME (N, D), what each block before
+    gives, in their order; output (N, classes), the logits.
+
     What a model does not have is left out: there is no lens where what stands between its last block and its logits is
     more than a norm, the output embedding and a scale or cap that its configuration tells.
 
@@ -50,17 +56,101 @@ def look(model: Model, examples: Sequence[Example], sets: Mapping[str, Mapping[s
     if isinstance(model, LanguageModel):
         return {f"{name}.{what}": rows for name in sets for what, rows in _language(model, examples, sets[name])}
     if isinstance(model, Classifier) and any(isinstance(module, nn.Linear) for module in model.module.modules()):
-        return {f"{name}.hidden": _features(model, examples, roles["answer"]) for name, roles in sets.items()}
+        told = [(name, *one) for name, roles in sets.items() for one in _features(model, examples, roles["answer"])]
+        return {f"{name}.{what}": rows for name, what, rows in told}
     return {}
 
 
-def _features(model: Classifier, examples: Sequence[Example], numbers: np.ndarray) -> np.ndarray:
-    rows = np.empty(len(numbers), dtype=object)
-    with model.evaluating():
+def layers(inside: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The states (N, D) of a set's records by the name of their layer, from the first to the last; {} without any.
+
+    Args:
+        inside: What `look` gave.
+        name: The set.
+    """
+    if f"{name}.hidden" not in inside:
+        return {}
+    hidden, start = inside[f"{name}.hidden"], f"{name}.layer"
+    blocks = sorted(key for key in inside if key.startswith(start))
+    if hidden.shape[1] == 1:
+        return {key[len(start) + 3 :]: inside[key] for key in blocks} | {PENULTIMATE: hidden[:, 0]}
+    return {f"block {number}" if number else "embeddings": hidden[:, number] for number in range(hidden.shape[1])}
+
+
+def _features(model: Classifier, examples: Sequence[Example], numbers: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    found: dict[str, list[np.ndarray]] = {}
+    with model.evaluating(), _watched(model.module) as seen:
         for batch in model.batches([examples[i] for i in numbers]):
-            for row, features in zip(batch.index.tolist(), model.features(batch).flatten(1), strict=True):
-                rows[row] = features.float().cpu().numpy()
-    return np.stack(list(rows))[:, None]
+            seen.clear()
+            features = model.features(batch).flatten(1)
+            *before, (_, output) = seen.items()
+            states = {f"layer{number:02d}.{name}": state for number, (name, state) in enumerate(before[:-1])}
+            for name, values in {"hidden": features[:, None], **states, OUTPUT: output}.items():
+                rows = found.setdefault(name, [np.empty(0)] * len(numbers))
+                for row, value in zip(batch.index.tolist(), values.float().cpu().numpy(), strict=True):
+                    rows[row] = value
+    yield from ((name, np.stack(rows)) for name, rows in found.items())
+
+
+@contextmanager
+def _watched(module: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """What the blocks give during a forward pass, (B, D) by their names, and last the model's output.
+
+    transformers hands out its own stages; elsewhere a block is what stands in the lists of a network. The last block's
+    output is what the last linear layer reads, up to activation and pooling.
+    """
+    seen: dict[str, Tensor] = {}
+    staged = hasattr(getattr(module, "config", None), "output_hidden_states")
+
+    def ask(_: nn.Module, inputs: Any, named: Any) -> tuple[Any, Any]:
+        return inputs, {**named, "output_hidden_states": True}
+
+    def finish(_: nn.Module, __: Any, output: Any) -> None:
+        for number, state in enumerate(getattr(output, "hidden_states", None) or ()):
+            seen[f"stage {number}" if number else "embeddings"] = _pooled(state)
+        seen[OUTPUT] = getattr(output, "logits", output).flatten(1)
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            seen[name] = _pooled(output[0] if isinstance(output, tuple) else output)
+
+        return hook
+
+    linear = [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
+    hooks = [module.register_forward_hook(finish)]
+    if staged:
+        hooks.append(module.register_forward_pre_hook(ask, with_kwargs=True))
+    else:
+        blocks = ((name, block) for name, block in _blocks(module) if linear not in block.modules())
+        hooks += [block.register_forward_hook(keep(name)) for name, block in blocks]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _blocks(module: nn.Module, above: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The parts with weight matrices, those inside of lists of several one by one."""
+    for name, part in module.named_children():
+        if any(_is_list(inner) for inner in part.modules()):
+            yield from _blocks(part, f"{above}{name}.")
+        elif _is_heavy(part):
+            yield f"{above}{name}", part
+
+
+def _is_heavy(part: nn.Module) -> bool:
+    return any(weight.dim() > 1 for weight in part.parameters())
+
+
+def _is_list(part: nn.Module) -> bool:
+    """Of blocks; the shortcut of a residual block, a convolution with its norm, is none."""
+    return isinstance(part, nn.ModuleList | nn.Sequential) and sum(map(_is_heavy, part.children())) > 1
+
+
+def _pooled(state: Tensor) -> Tensor:
+    """(B, D): the mean over places, of maps (B, D, H, W) or of tokens (B, T, D)."""
+    return state.mean(1) if state.dim() == 3 else state.flatten(2).mean(2) if state.dim() > 3 else state
 
 
 def _language(
