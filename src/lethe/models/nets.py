@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError, cause
+from lethe.models.graphs import LightGCN
 from lethe.registry import did_you_mean
-
-INITIAL_STD = 0.1  # of a recommender's embeddings
 
 
 class MLP(nn.Module):
-    """Fully connected ReLU network on feature vectors (B, D)."""
+    """Fully connected ReLU network on feature vectors (B, D); `multi_label` outputs are yes-or-no decisions."""
 
-    def __init__(self, inputs: int, classes: int, width: int = 128, depth: int = 2) -> None:
+    def __init__(self, inputs: int, classes: int, width: int = 128, depth: int = 2, multi_label: bool = False) -> None:
         super().__init__()
-        self.arguments = {"inputs": inputs, "classes": classes, "width": width, "depth": depth}
+        self.arguments: dict[str, Any] = {"inputs": inputs, "classes": classes, "width": width, "depth": depth}
+        self.arguments |= {"multi_label": True} if multi_label else {}
         sizes = [inputs, *[width] * depth]
         self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.head = nn.Linear(width, classes)
@@ -36,11 +36,12 @@ class MLP(nn.Module):
 
 
 class SmallCNN(nn.Module):
-    """Convolutions with stride 2 and a linear head, on images (B, C, H, W)."""
+    """Convolutions with stride 2 and a linear head, on images (B, C, H, W); `multi_label` as in `MLP`."""
 
-    def __init__(self, channels: int, classes: int, size: int, width: int = 16) -> None:
+    def __init__(self, channels: int, classes: int, size: int, width: int = 16, multi_label: bool = False) -> None:
         super().__init__()
-        self.arguments = {"channels": channels, "classes": classes, "size": size, "width": width}
+        self.arguments: dict[str, Any] = {"channels": channels, "classes": classes, "size": size, "width": width}
+        self.arguments |= {"multi_label": True} if multi_label else {}
         widths = [channels, width, 2 * width, 4 * width]
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         side = size
@@ -54,58 +55,6 @@ class SmallCNN(nn.Module):
         for layer in self.convolutions:
             x = F.relu(layer(x))
         return self.head(F.relu(self.project(x.flatten(1))))
-
-
-class LightGCN(nn.Module):
-    """LightGCN (arXiv 2002.02126): embeddings averaged over propagation steps on the user-item graph.
-
-    With `layers=0` it is matrix factorisation.
-    """
-
-    forward_methods = ("embed",)  # what stands in for `forward`
-    edges: Tensor
-    adjacency: Tensor
-
-    def __init__(self, users: int, items: int, dim: int = 32, layers: int = 2, edge_count: int = 0) -> None:
-        super().__init__()
-        self.users, self.items, self.dim, self.layers = users, items, dim, layers
-        self.user_table = nn.Embedding(users, dim)
-        self.item_table = nn.Embedding(items, dim)
-        for table in (self.user_table, self.item_table):
-            nn.init.normal_(table.weight, std=INITIAL_STD)
-        self.register_buffer("edges", torch.zeros((2, edge_count), dtype=torch.long))
-        self.register_buffer("adjacency", torch.zeros((users, items)), persistent=False)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What rebuilds this architecture."""
-        return {"users": self.users, "items": self.items, "dim": self.dim, "layers": self.layers,
-                "edge_count": self.edges.shape[1]}  # fmt: skip
-
-    def set_edges(self, edges: Tensor) -> None:
-        """Make these interactions (2, E) the graph, with the symmetric normalisation 1 / sqrt(deg u deg i)."""
-        self.edges = edges.clone()
-        seen = torch.zeros((self.users, self.items), device=edges.device)
-        seen[edges[0], edges[1]] = 1.0
-        degrees = seen.sum(1, keepdim=True).clamp(min=1).sqrt() * seen.sum(0, keepdim=True).clamp(min=1).sqrt()
-        self.adjacency = seen / degrees
-
-    def seen(self) -> Tensor:
-        """Which items each user has interacted with, (U, I) bool."""
-        return self.adjacency > 0
-
-    def embed(self) -> tuple[Tensor, Tensor]:
-        """Final embeddings of all users (U, D) and items (I, D)."""
-        # Through the tables' own forward passes, so that an adapter on a table takes part.
-        user, item = self._rows(self.user_table), self._rows(self.item_table)
-        users, items = user, item
-        for _ in range(self.layers):
-            user, item = self.adjacency @ item, self.adjacency.T @ user
-            users, items = users + user, items + item
-        return users / (self.layers + 1), items / (self.layers + 1)
-
-    def _rows(self, table: nn.Module) -> Tensor:
-        return table(torch.arange(self.users if table is self.user_table else self.items, device=self.edges.device))
 
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {"MLP": MLP, "SmallCNN": SmallCNN, "LightGCN": LightGCN}
@@ -155,7 +104,7 @@ def load(folder: str | Path) -> nn.Module:
     except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is not a loadable model ({cause(error)}); get the folder again.") from error
     if isinstance(module, LightGCN):
-        module.set_edges(module.edges)
+        module.set_edges(module.edges)  # the graph itself is not stored
     return module
 
 
@@ -171,12 +120,13 @@ def reset(module: nn.Module, seed: int) -> None:
         if hasattr(module, "config"):  # transformers' own initialisation
             module.load_state_dict(type(module)(anything.config).state_dict())
             return
+        if isinstance(module, LightGCN):
+            module.reset_parameters()
+            return
         for name, child in module.named_modules():
             if not any(True for _ in child.parameters(recurse=False)):
                 continue
-            if isinstance(module, LightGCN):
-                nn.init.normal_(anything.get_submodule(name).weight, std=INITIAL_STD)
-            elif hasattr(child, "reset_parameters"):
+            if hasattr(child, "reset_parameters"):
                 child.reset_parameters()  # pyright: ignore[reportCallIssue]
             else:
                 raise InputError(f"Layer {name!r} ({type(child).__name__}) cannot be drawn anew.")

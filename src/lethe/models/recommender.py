@@ -14,6 +14,9 @@ from lethe.errors import InputError
 from lethe.losses.ranking import bpr
 from lethe.models import guard, nets
 from lethe.models.base import Batch, Example, Model, check_weights
+from lethe.registry import did_you_mean
+
+TRIES = 20  # rounds of drawing negatives blindly, before the items of the few users that are left are looked through
 
 
 class Recommender(Model):
@@ -64,11 +67,29 @@ class Recommender(Model):
         return twin
 
     def without(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Take interactions out of the graph: a deleted edge would go on carrying what it carried."""
-        gone = {(int(record["user"]), int(record["item"])) for record in records}
-        edges = self.net.edges
-        keep = torch.tensor([(int(u), int(i)) not in gone for u, i in edges.T.tolist()], dtype=torch.bool)
-        self.net.set_edges(edges[:, keep])
+        """Take interactions out of the graph: a deleted edge would go on carrying what it carried.
+
+        A record with the field "modality" (image, text) keeps its edge; what it takes away is that content of its item.
+
+        Raises:
+            InputError: If the model reads no such modality.
+        """
+        content: dict[str, list[int]] = {}
+        gone: list[int] = []
+        for record in records:
+            if "modality" in record:
+                content.setdefault(str(record["modality"]), []).append(int(record["item"]))
+            else:
+                gone.append(int(record["user"]) * self.net.items + int(record["item"]))
+        for modality, items in content.items():
+            if modality not in self.net.modalities:
+                near = did_you_mean(modality, self.net.modalities) if self.net.modalities else "; it reads none"
+                raise InputError(f"The model reads no content called {modality!r}{near}.")
+            self.net.blank(modality, torch.tensor(sorted(set(items)), device=self.device))
+        if gone:
+            edges = self.net.edges
+            left = ~torch.isin(edges[0] * self.net.items + edges[1], torch.tensor(gone, device=edges.device))
+            self.net.set_edges(edges[:, left])
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
         """User and item numbers.
@@ -96,11 +117,24 @@ class Recommender(Model):
         return Batch(torch.tensor(index), {"users": users, "items": items, "negatives": negatives}, items[:, None])
 
     def _negatives(self, users: Tensor, items: Tensor, rng: torch.Generator) -> Tensor:
-        seen = self.net.seen()[users.to(self.device)].cpu()
-        seen[torch.arange(len(users)), items] = True
-        free = (~seen).float()
-        free[free.sum(1) == 0] = 1.0  # a user of everything: any item must do
-        return torch.multinomial(free, 1, generator=rng).squeeze(1)
+        """Uniform over the items that are neither the user's nor the batch's own; any item where there is no such."""
+
+        def taken(rows: Tensor, drawn: Tensor) -> Tensor:
+            pairs = users[rows].to(self.device), drawn.to(self.device)
+            return self.net.graph.holds(*pairs).cpu() | (drawn == items[rows])
+
+        negatives = torch.empty_like(items)
+        rows = torch.arange(len(users))
+        for _ in range(TRIES):
+            negatives[rows] = torch.randint(self.net.items, (len(rows),), generator=rng)
+            rows = rows[taken(rows, negatives[rows])]
+        for row in rows.tolist():  # whoever has nearly everything: draw from the list of what is left
+            free = torch.ones(self.net.items, dtype=torch.bool)
+            free[self.net.graph.of(int(users[row])).cpu()] = False
+            free[items[row]] = False
+            left = free.nonzero().squeeze(1) if free.any() else torch.arange(self.net.items)
+            negatives[row] = left[torch.randint(len(left), (1,), generator=rng)]
+        return negatives
 
     def margins(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores of the batch's items and of its negatives, (B,) each."""
