@@ -40,7 +40,7 @@ ORDER = [
         "evidence",
         "task",
     },
-    {"descent", "measure", "task", "findings", "budget"},
+    {"descent", "measure", "task", "findings", "budget", "certified"},
     {"methods", "metrics", "attacks"},
     {"benchmarks", "worlds", "headlines", "detection"},
     {"auditing"},
