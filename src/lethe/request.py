@@ -11,7 +11,7 @@ from lethe.data.duplicates import Overlap, overlap
 from lethe.data.schema import Record, nearest
 from lethe.errors import InputError
 
-__all__ = ["Intent", "Overlap", "Record", "Request", "Scope", "overlap"]
+__all__ = ["Intent", "Overlap", "Record", "Request", "Scope", "classes_of", "overlap"]
 
 Intent = Literal["removal", "suppression", "unsure"]
 Scope = Literal["sample", "entity", "topic", "capability", "copyright"]
@@ -92,6 +92,21 @@ class Request:
                     f"({others[one.other]['id']!r}) are {how}{more}; take them out of one of the two sets, or allow "
                     "the overlap."
                 )
+
+
+def classes_of(records: Sequence[Record], who: str) -> list[int]:
+    """The class of every record, for methods that think in classes.
+
+    Raises:
+        InputError: If a record has several yes-or-no labels instead of one class.
+    """
+    for record in records:
+        if "label" not in record:
+            raise InputError(
+                f"{who} acts on classes, and record {record['id']!r} has several labels, none of which is a class; "
+                "choose another method, or one attribute as the label."
+            )
+    return [int(record["label"]) for record in records]
 
 
 def _identified(records: Sequence[Record], name: str) -> tuple[Record, ...]:

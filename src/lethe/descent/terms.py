@@ -32,7 +32,7 @@ def relabel(model: Model, request: Request, exclude_true: bool = False) -> Term:
 
     def loss(model: Model, batch: Batch) -> Tensor:
         logits = model.logits(batch)
-        drawn = random_labels(batch.labels[:, 0].cpu(), logits.shape[-1], torch.default_generator, exclude_true)
-        return sequence_nll(logits, drawn.to(logits.device)[:, None])
+        drawn = random_labels(batch.labels.cpu(), logits.shape[-1], torch.default_generator, exclude_true)
+        return sequence_nll(logits, drawn.to(logits.device))
 
     return Term("forget", model.encode(request.forget), loss, role="forget")

@@ -45,8 +45,8 @@ def bad_teacher(
 
     def imitate(teacher: Model, model: Model, batch: Batch) -> Tensor:
         with teacher.evaluating():
-            taught = teacher.logits(batch)[:, 0]
-        values = kl_temperature(taught, model.logits(batch)[:, 0], temperature)
+            taught = teacher.logits(batch)
+        values = kl_temperature(taught, model.logits(batch), temperature).sum(-1)  # over the labels of a record
         return values / taught.shape[-1] if variant == "reference" else values
 
     def unlearn(model: Model, batch: Batch) -> Tensor:

@@ -11,7 +11,7 @@ from lethe.descent.terms import own_loss
 from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.registry import method
-from lethe.request import Request
+from lethe.request import Request, classes_of
 from lethe.train import Recipe, Term, train
 
 
@@ -31,9 +31,10 @@ def boundary_expand(
         seed: Seed of the order and of the extra class; the request's where none is given.
 
     Raises:
-        InputError: If the network has no linear head.
+        InputError: If the network has no linear head, or records have several labels.
     """
     seed = request.seed if seed is None else seed
+    classes_of(request.forget, "boundary_expand")
     expanded = model.copy()
     linear = [(name, one) for name, one in expanded.module.named_modules() if isinstance(one, nn.Linear)]
     if not linear:

@@ -32,18 +32,18 @@ def boundary_shrink(model: Model, request: Request, *, radius: float = 0.1) -> T
     if not radius > 0:
         raise InputError(f"boundary_shrink: radius is {radius:g}; give the length of a step, above 0.")
     examples = model.encode(request.forget)
-    nearest = torch.zeros(len(examples), dtype=torch.long)
+    nearest = torch.zeros((len(examples), examples[0].size), dtype=torch.long)
     for batch in model.batches(examples):
         nearest[batch.index.cpu()] = neighbours(model, batch, radius).cpu()
 
     def loss(model: Model, batch: Batch) -> Tensor:
-        return sequence_nll(model.logits(batch), nearest[batch.index.cpu()].to(batch.labels.device)[:, None])
+        return sequence_nll(model.logits(batch), nearest[batch.index.cpu()].to(batch.labels.device))
 
     return Term("forget", examples, loss, role="forget")
 
 
 def neighbours(model: Model, batch: Batch, radius: float) -> Tensor:
-    """The class (B,) across the nearest boundary of each example, never its own."""
+    """The class across the nearest boundary for each label (B, T), never its own."""
     image = batch.inputs["x"].dim() == 4
     with model.evaluating(), torch.enable_grad():
         x = batch.inputs["x"].detach().clone().requires_grad_(True)
@@ -52,8 +52,8 @@ def neighbours(model: Model, batch: Batch, radius: float) -> Tensor:
         moved = x.detach() + radius * slope.sign()
         if image:
             moved = (moved.clamp(0, 1) * LEVELS).round() / LEVELS
-        crossed = model.logits(Batch(batch.index, {**batch.inputs, "x": moved}, batch.labels))[:, 0]
+        crossed = model.logits(Batch(batch.index, {**batch.inputs, "x": moved}, batch.labels))
     own = batch.labels
-    wrong = logits.detach()[:, 0].scatter(1, own, -torch.inf).argmax(-1)
+    wrong = logits.detach().scatter(-1, own[..., None], -torch.inf).argmax(-1)
     found = crossed.detach().argmax(-1)
-    return torch.where(found == own[:, 0], wrong, found)
+    return torch.where(found == own, wrong, found)

@@ -10,7 +10,7 @@ from lethe.descent.terms import own_loss
 from lethe.errors import InputError
 from lethe.losses import features
 from lethe.models.base import Batch, Model
-from lethe.request import Request
+from lethe.request import Request, classes_of
 from lethe.train import Term
 
 
@@ -38,7 +38,8 @@ def contrastive(
     """
     if not temperature > 0:
         raise InputError(f"contrastive: temperature is {temperature:g}; it must be above 0.")
-    if variant == "reference" and len({record["label"] for record in request.forget}) < 2:
+    own = set(classes_of(request.forget, "contrastive"))
+    if variant == "reference" and len(own) < 2:
         raise InputError(
             "contrastive: variant=reference pulls forget records of different classes together, and all of these are "
             "of one; use variant=paper."

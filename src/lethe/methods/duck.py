@@ -9,7 +9,7 @@ from lethe.errors import InputError
 from lethe.losses.features import centroids, nearest_other
 from lethe.losses.tokens import sequence_nll
 from lethe.models.base import Batch, Model
-from lethe.request import Request
+from lethe.request import Request, classes_of
 from lethe.train import Term
 
 
@@ -33,6 +33,7 @@ def duck(
     """
     if not temperature > 0:
         raise InputError(f"duck: temperature is {temperature:g}; it must be above 0.")
+    classes_of(request.forget, "duck")
     retain, forget = model.encode(request.retain), model.encode(request.forget)
     seen, labels, classes = class_features(model, retain)
     means, present = centroids(seen, labels, classes)

@@ -9,7 +9,7 @@ from lethe.errors import InputError
 from lethe.losses.weights import fisher_spread
 from lethe.models.base import Model
 from lethe.registry import method
-from lethe.request import Request
+from lethe.request import Request, classes_of
 
 CEILING, HEAD_CEILING = 1e3, 1e2  # largest inverse Fisher information, and the last layer's
 MORE = 10.0  # times as much variance in the last layer and in vectors
@@ -37,7 +37,9 @@ def fisher(model: Model, request: Request, *, alpha: float = 1e-6, seed: int | N
     information = expected_fisher(noisy, request)
     rng = torch.Generator().manual_seed(request.seed if seed is None else seed)
     head = [name for name, weight in noisy.module.named_parameters() if weight.dim() == 2][-1].rpartition(".")[0]
-    gone = {int(record["label"]) for record in request.forget} - {int(record["label"]) for record in request.retain}
+    gone: set[int] = set()
+    if all("label" in record for record in (*request.forget, *request.retain)):  # several labels are no class
+        gone = set(classes_of(request.forget, "fisher")) - set(classes_of(request.retain, "fisher"))
     with torch.no_grad():
         for name, weight in noisy.module.named_parameters():
             last = name.rpartition(".")[0] == head
@@ -63,7 +65,8 @@ def expected_fisher(model: Model, request: Request) -> dict[str, Tensor]:
     examples = model.encode(request.retain)
     with model.evaluating(), torch.enable_grad():
         for row, example in enumerate(examples):
-            logp = model.logits(model.collate([example], [row]).to(model.device))[0, 0].log_softmax(-1)
+            logp = model.logits(model.collate([example], [row]).to(model.device))[0].log_softmax(-1).flatten()
+            # Labels of one record are independent under the model, and scores have mean 0: their information adds up.
             for label, share in enumerate(logp.detach().exp().tolist()):
                 slopes = torch.autograd.grad(
                     logp[label], list(named.values()), retain_graph=True, allow_unused=True, materialize_grads=True

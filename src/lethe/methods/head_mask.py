@@ -6,7 +6,7 @@ from torch import nn
 from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.registry import method
-from lethe.request import Request
+from lethe.request import Request, classes_of
 
 NEVER = -1e4  # as good as minus infinity to a softmax, and still a weight that can be stored and merged
 
@@ -18,11 +18,10 @@ def head_mask(model: Model, request: Request) -> Model:
     """Head mask, a floor: the forgotten class's output is biased away; what the network knows stays as it is.
 
     Raises:
-        InputError: If the request is no class forgetting (a class of the forget set also stands in the retain set), or
-            the head has no bias.
+        InputError: If the request is no class forgetting (a class of the forget set also stands in the retain set, or
+            records have several labels), or the head has no bias.
     """
-    gone = {int(record["label"]) for record in request.forget}
-    kept = {int(record["label"]) for record in request.retain}
+    gone, kept = (set(classes_of(records, "head_mask")) for records in (request.forget, request.retain))
     if shared := sorted(gone & kept):
         raise InputError(
             f"head_mask forgets whole classes, but class {shared[0]} stands in the forget and in the retain set; "

@@ -10,7 +10,7 @@ from lethe.errors import InputError
 from lethe.losses.newton import influence_step, newton_step
 from lethe.models.base import IGNORED, Model
 from lethe.registry import method
-from lethe.request import Record, Request
+from lethe.request import Record, Request, classes_of
 
 
 @method(
@@ -47,12 +47,15 @@ def newton(
         iterations: Conjugate-gradient iterations per step.
 
     Raises:
-        InputError: If the last layer is no linear one of its own (tied embeddings), or a number is out of range.
+        InputError: If the last layer is no linear one of its own (tied embeddings), a classifier's records have several
+            labels, or a number is out of range.
     """
     if steps < 1 or iterations < 1 or not damping > 0:
         raise InputError(
             f"newton: steps={steps} and iterations={iterations} must be at least 1, damping={damping} above 0."
         )
+    if model.family == "classifier":
+        classes_of(request.forget, "newton")
     unlearned = model.copy()
     head = _head(unlearned)
     forget, retain = (_rows(unlearned, head, records) for records in (request.forget, request.retain))

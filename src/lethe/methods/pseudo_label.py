@@ -7,7 +7,7 @@ from lethe.descent.objective import objective
 from lethe.errors import InputError
 from lethe.losses.tokens import sequence_nll
 from lethe.models.base import Batch, Model
-from lethe.request import Request
+from lethe.request import Request, classes_of
 from lethe.train import Term
 
 
@@ -21,8 +21,8 @@ def pseudo_label(model: Model, request: Request) -> Term:
         InputError: If no class is left to name.
     """
     examples = model.encode(request.forget)
-    stay = {int(record["label"]) for record in request.retain}
-    gone = {int(record["label"]) for record in request.forget} - stay if stay else set()
+    stay = set(classes_of(request.retain, "pseudo_label"))
+    gone = set(classes_of(request.forget, "pseudo_label")) - stay if stay else set()
     targets = torch.zeros(len(examples), dtype=torch.long)
     with model.evaluating():
         for batch in model.batches(examples):

@@ -9,7 +9,7 @@ from lethe.errors import InputError
 from lethe.losses.classification import kl_temperature
 from lethe.losses.features import mahalanobis, nearest_other, shrunk_precision, tukey
 from lethe.models.base import Batch, Model
-from lethe.request import Request
+from lethe.request import Request, classes_of
 from lethe.train import Term
 
 
@@ -44,6 +44,7 @@ def scar(
     """
     if not power > 0 or not gamma1 > 0:
         raise InputError(f"scar: power={power:g} and gamma1={gamma1:g} must be above 0.")
+    classes_of(request.forget, "scar")
     retain, forget = model.encode(request.retain), model.encode(request.forget)
     seen, labels, classes = class_features(model, retain)
     seen = tukey(seen, power)

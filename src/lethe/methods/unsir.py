@@ -14,7 +14,7 @@ from lethe.errors import InputError
 from lethe.losses.tokens import sequence_nll
 from lethe.models.base import Batch, Model
 from lethe.registry import method
-from lethe.request import Record, Request
+from lethe.request import Record, Request, classes_of
 from lethe.train import Recipe, Term, train
 
 
@@ -56,12 +56,13 @@ def unsir(
         seed: Seed of noise and order; the request's where none is given.
 
     Raises:
-        InputError: If a forgotten class stands in the retain set, or a number is out of range.
+        InputError: If a forgotten class stands in the retain set, records have several labels, or a number is out of
+            range.
     """
     if min(epochs, repair_epochs, copies, noise_steps, per_class, batch_size) < 1 or penalty < 0 or lr < 0:
         raise InputError("unsir: epochs, copies, steps, records and batches must be at least 1, rates 0 or more.")
     seed = request.seed if seed is None else seed
-    gone = sorted({int(record["label"]) for record in request.forget})
+    gone = sorted(set(classes_of(request.forget, "unsir")))
     kept = defaultdict(list)
     for record in request.retain:
         kept[int(record["label"])].append(record)

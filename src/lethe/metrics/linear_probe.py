@@ -52,6 +52,10 @@ def linear_probe(
     trainings = {"+".join(sets): None, set: tested}
     weights = [one for trained in trainings.values() for one in read_out(blocks, groups, tested, trained)]
     if evidence.family == "classifier":
+        if any("labels" in record for name in sets for record in evidence.records[name]):
+            raise InputError(
+                "linear_probe reads one class per record, and these have several labels; probe one of them."
+            )
         vectors = label_vectors([label for name in sets for label in evidence.column(name, "label")])
     else:
         vectors = answer_vectors(_options(evidence, sets, groups))

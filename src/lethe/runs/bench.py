@@ -251,7 +251,8 @@ def _item(task: Task, record: Mapping[str, Any]) -> dict[str, str]:
         question = str(record.get("question", record.get("raw_prompt", "")))
         truth = str(record.get("answer", record.get("text", "")))
     elif task.family == "classifier":
-        question, truth = f"identity {record.get('identity', '?')}", f"class {record['label']}"
+        question = f"identity {record.get('identity', '?')}"
+        truth = f"class {record['label']}" if "label" in record else f"labels {' '.join(map(str, record['labels']))}"
     else:
         question, truth = f"user {record['user']}", f"item {record['item']}"
     return {"id": str(record["id"]), "question": question, "truth": truth}

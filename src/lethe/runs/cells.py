@@ -376,7 +376,8 @@ def answers(evidence: Evidence) -> tuple[str, ...]:
     if evidence.family == "language":
         return tuple(evidence.generated("forget"))
     if evidence.family == "classifier":
-        return tuple(f"class {int(np.argmax(rows[0]))}" for rows in evidence.distribution("forget"))
+        chosen = [np.argmax(rows, -1) for rows in evidence.distribution("forget")]
+        return tuple(f"labels {' '.join(map(str, own))}" if len(own) > 1 else f"class {own[0]}" for own in chosen)
     return tuple(f"place {int(rank[0]) + 1}" for rank in evidence.per_token("forget", what="rank"))
 
 
