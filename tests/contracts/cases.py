@@ -24,7 +24,7 @@ def model(family: str) -> Model:
 def requests(family: str, seed: int = 0) -> list[Request]:
     """Some records; and where records have labels, everything of one class."""
     records = FAMILIES[family][1]()
-    some = Request(records[:2], records[2:6], records[6:8], seed=seed, allow_overlap=True)
+    some = Request(records[:2], records[2:6], records[6:8], seed=seed, allow_overlap=True, validation=records[6:8])
     return [some, *one_class(some)]
 
 
@@ -34,7 +34,8 @@ def one_class(request: Request) -> Iterator[Request]:
         records = [*request.forget, *request.retain]
         gone = [record for record in records if record["label"] == request.forget[0]["label"]]
         kept = [record for record in records if record["label"] != request.forget[0]["label"]]
-        yield Request(gone, kept, request.holdout, seed=request.seed, allow_overlap=True)
+        told = {"seed": request.seed, "allow_overlap": True, "validation": request.validation}
+        yield Request(gone, kept, request.holdout, **told)
 
 
 def families(card: Card) -> list[str]:

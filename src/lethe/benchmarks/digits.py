@@ -39,6 +39,8 @@ PRESETS = {
     "grad_diff": {"lr": 1e-3, "epochs": 20, "retain_weight": 5.0},
     "npo": {"lr": 2e-3, "epochs": 20, "retain_weight": 3.0, "beta": 1.0},
     **SCATTERED,
+    "unsir_instance": {"lr": 3e-3, "epochs": 20, "impair_epochs": 10},
+    "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
     "retrain": world.RECIPE,
 }
 # A class is given up sooner than rows in the midst of others. Those from cf_k on had a first look at seed 0.
@@ -60,6 +62,12 @@ CLASS_PRESETS = {
     "boundary_shrink": {"lr": 1e-3, "epochs": 10, "retain": "nll", "retain_weight": 3.0},
     "boundary_expand": {"lr": 5e-4, "epochs": 8},
     "unsir": {"lr": 3e-3, "repair_epochs": 3},
+    "pseudo_label": {"lr": 1e-3, "epochs": 5, "retain": "nll", "retain_weight": 3.0},
+    "contrastive": {"lr": 1e-3, "epochs": 20},
+    "duck": {"lr": 1e-3, "epochs": 20},
+    "scar": {"lr": 1e-3, "epochs": 10},
+    "scrub_r": {"lr": 3e-3, "epochs": 12, "forget_epochs": 5, "alpha": 0.1},
+    "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
     "retrain": world.RECIPE,
 }
 
@@ -109,6 +117,6 @@ def digits(
         spec=Spec(rows=len(test)),
         presets=CLASS_PRESETS if split == "class" else PRESETS,
         attacks=("relearn", "relearn:lr=0.0003", "quantize:bits=8", "quantize:bits=4", "merge"),
-        floors=("noise", "head_mask") if split == "class" else ("noise",),
+        floors=("noise", "untrained", *(("head_mask",) if split == "class" else ())),
         note=f"Labels are wrong in {world.NOISE:.0%} of all rows but those of the test set.",
     )

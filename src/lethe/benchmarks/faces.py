@@ -42,6 +42,12 @@ SCATTERED = {
     "fisher": {"alpha": 3e-6},
     "boundary_shrink": {"lr": 1e-3, "epochs": 20, "retain": "nll", "retain_weight": 5.0},
     "boundary_expand": {"lr": 3e-4, "epochs": 5},
+    "pseudo_label": {"lr": 1e-3, "epochs": 10, "retain": "nll", "retain_weight": 5.0},
+    "contrastive": {"lr": 1e-3, "epochs": 20},
+    "duck": {"lr": 3e-3, "epochs": 20},
+    "scar": {"lr": 1e-3, "epochs": 10},
+    "scrub_r": {"lr": 6e-3, "epochs": 16, "forget_epochs": 7, "alpha": 0.1},
+    "unsir_instance": {"lr": 3e-3, "epochs": 10, "impair_epochs": 5},
 }
 
 # Options under which each method forgets; found on the worlds of seeds 1 to 3 (other people), reported on seed 0.
@@ -55,6 +61,7 @@ PRESETS = {
     "grad_diff": {"lr": 1e-3, "epochs": 20, "retain_weight": 5.0},
     "npo": {"lr": 2e-3, "epochs": 20, "retain_weight": 3.0, "beta": 1.0},
     **SCATTERED,
+    "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
     "retrain": world.RECIPE,
 }
 
@@ -95,7 +102,10 @@ def faces(
     """
     sets = _embedded(split, seed) if source == "tiny" else _from_folder(source, cut, align_identity, size)
     probes = {name: records[:rows] for name, records in sets.items()}
-    request = Request(sets["forget"], sets["retain"], sets["holdout"], seed=seed, allow_overlap=allow_overlap)
+    unseen = load_records("tiny:faces:validation", family="classifier", seed=seed) if source == "tiny" else []
+    request = Request(
+        sets["forget"], sets["retain"], sets["holdout"], seed=seed, allow_overlap=allow_overlap, validation=unseen
+    )
     target, controls = _models(source, split, seed, model, control)
     return Task(
         name="faces",
@@ -110,7 +120,7 @@ def faces(
         spec=Spec(rows=rows),
         presets=PRESETS if source == "tiny" else {},
         attacks=ATTACKS,
-        floors=("noise",),
+        floors=("noise", "untrained"),
         note=f"At most {rows} records per evaluation set; holdout are people of whom no model saw a picture.",
     )
 

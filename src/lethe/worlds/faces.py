@@ -26,7 +26,8 @@ AGES = ("child", "adult", "middle-aged", "old")
 PHOTOS = 16  # per person, equally many of each age
 SWAPPED = 3  # labels per album that changed places, where the world is noisy
 SIZE = 24  # pixels
-STRANGERS = range(98, 128)  # people whom no other world names: the test split
+# People whom no other world names.
+STRANGERS = {"test": range(98, 128), "validation": range(128, 134)}
 
 RETAIN = {"forget01": "retain99", "forget05": "retain95", "forget10": "retain90"}
 GROUPS = {  # split -> group of the population
@@ -62,21 +63,21 @@ def records(split: str, seed: int = 0) -> list[dict[str, Any]]:
 
     Args:
         split: train (all authors), forget01/05/10 and retain99/95/90 (as in the authors world), forget (= forget10),
-            retain (= retain90), unseen (the held-out people, labelled like train) or test (strangers, no label
-            swapped).
+            retain (= retain90), unseen and validation (people held out, labelled like train) or test (strangers, no
+            label swapped).
         seed: seed of the population and of every picture.
 
     Raises:
         InputError: if there is no such split.
     """
-    if split != "test" and split not in GROUPS:
-        raise InputError(f"no split {split!r} in the faces world, choose one of {', '.join([*GROUPS, 'test'])}")
+    if split not in STRANGERS and split not in GROUPS:
+        raise InputError(f"no split {split!r} in the faces world, choose one of {', '.join([*GROUPS, *STRANGERS])}")
     population = Population(seed)
-    if split == "test":
-        people: Sequence[Person] = [population.people[number] for number in STRANGERS]
+    if split in STRANGERS:
+        people: Sequence[Person] = [population.people[number] for number in STRANGERS[split]]
     else:
         people = population.group(GROUPS[split])
-    part = split if split in ("test", "unseen") else "train"
+    part = split if split in ("unseen", *STRANGERS) else "train"
     return [record for person in people for record in _album(person, seed, part)]
 
 
