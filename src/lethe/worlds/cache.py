@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -10,17 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lethe.data.atomic import explained
+from lethe.data.cache import cache_folder, only_one
 from lethe.data.content import digest
 from lethe.models import load
 from lethe.models.base import Model
 
-
-def cache_folder() -> Path:
-    """`LETHE_CACHE`, or `lethe` in the user's cache folder."""
-    given = os.environ.get("LETHE_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else home / "lethe"
+__all__ = ["cache_folder", "cached_model", "elsewhere"]
 
 
 def cached_model(name: str, content: Mapping[str, Any], build: Callable[[Path], Model], **options: Any) -> Model:
@@ -38,26 +32,12 @@ def cached_model(name: str, content: Mapping[str, Any], build: Callable[[Path], 
     key = f"{name}-{digest(dict(content))[:16]}"
     folder = cache_folder() / "models" / key
     if not folder.is_dir():
-        with _only_one(folder.with_name(f".{key}.lock")):
+        with only_one(folder.with_name(f".{key}.lock")):
             if not folder.is_dir():  # another process may have built it while this one waited
                 work = folder.with_name(f".{key}.run")
                 build(work).save(folder)
                 shutil.rmtree(work, ignore_errors=True)
     return load(folder, **options)
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """One process at a time; the lock falls with the process, however that ends."""
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @contextmanager
