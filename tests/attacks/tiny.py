@@ -211,7 +211,7 @@ def classifier() -> World:
         torch.manual_seed(seed)
         return Classifier(MLP(inputs=16, classes=4, width=64))
 
-    request = Request(forget, retain, holdout, allow_overlap=True)
+    request = Request(forget, retain, holdout, allow_overlap=True, validation=holdout)
     return _world(request, fresh, Recipe(lr=3e-3, epochs=30, batch_size=32, schedule="cosine"))
 
 

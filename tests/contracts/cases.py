@@ -24,7 +24,7 @@ def model(family: str) -> Model:
 def requests(family: str, seed: int = 0) -> list[Request]:
     """Some records; and where records have labels, everything of one class."""
     records = FAMILIES[family][1]()
-    some = Request(records[:2], records[2:6], records[6:8], seed=seed, allow_overlap=True, validation=records[6:8])
+    some = Request(records[:2], records[2:6], records[6:8], seed=seed, allow_overlap=True, validation=records)
     return [some, *one_class(some)]
 
 

@@ -78,6 +78,11 @@ def descends(card: Card) -> bool:
     return "where" in card.options()
 
 
+def goes_back(card: Card) -> bool:
+    """To weights on the way, chosen by validation: these may stand before the first step that differs."""
+    return "validation" in card.requires
+
+
 def keeps_weights(card: Card) -> bool:
     """Not so where it draws weights anew: all, or those of the layers that it chooses."""
     return card.level != "retraining" and not (descends(card) and "fresh=true" in card.options()["where"].default)
@@ -341,7 +346,7 @@ RULES: dict[Rule, Callable[[Card], bool]] = {
     moves_only_what_may_move: lambda card: descends(card) and keeps_weights(card),
     moves_by_every_term: descends,
     obeys_its_retain_term: lambda card: "retain" in card.options(),
-    obeys_its_step_rule: descends,
+    obeys_its_step_rule: lambda card: descends(card) and not goes_back(card),
     owes_nothing_to_the_weights_it_replaces: lambda card: card.level == "retraining",
     is_called_suppression_where_it_wraps: always,
     forgets_more_than_it_loses: lambda card: card.intent != "control",  # a floor does damage, and is there to show it

@@ -135,7 +135,9 @@ class Classifier(Model):
         return self.module(self.prepare.normal(x) if x.dim() == 4 else x)
 
     def _linear(self) -> list[nn.Linear]:
-        return [module for module in self.module.modules() if isinstance(module, nn.Linear)]
+        """The network's own; those of an adapter on top of them read less than the layers they stand beside."""
+        modules = self.module.named_modules()
+        return [module for name, module in modules if isinstance(module, nn.Linear) and "lora_" not in name]
 
     def _outputs(self) -> int | None:
         """Number of classes or attributes; None where no linear layer tells."""
