@@ -97,14 +97,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(
                 f"The request would remove all {len(wanted)} rows that are left; delete the model instead."
             )
-        weights, spent, rows, codes = self.weights_, self.spent_by_class_, self.rows_, self.codes_
-        for start in range(0, len(wanted), self.at_once):
-            # From the end, so that earlier positions go on holding.
-            gone = torch.zeros(len(rows), dtype=torch.bool)
-            gone[wanted[start : start + self.at_once]] = True
-            parts = [(rows[part], self._answers(codes[part])) for part in (gone, ~gone)]
-            made = removal.removal_step(weights, *parts, self.damping, self.loss)
-            weights, spent, rows, codes = made.weights, spent + made.bound, rows[~gone], codes[~gone]
+        gone = torch.zeros(len(self.rows_), dtype=torch.bool)
+        gone[wanted] = True
+        answers = self._answers(self.codes_)
+        made = removal.remove(self.weights_, self.rows_, answers, gone, self.damping, self.loss, self.at_once)
+        spent = self.spent_by_class_ + made.bound
         covered = float(spent.norm()) <= self.budget
         if not covered and self.over_budget == "refuse":
             raise InputError(
@@ -112,9 +109,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):
                 f"{float(spent.norm()):.3g}, past the budget of {self.budget:.3g}: fit again without them, or give "
                 "over_budget=retrain, or more sigma or damping from the start."
             )
-        self.rows_, self.codes_, self.index_ = rows, codes, np.delete(self.index_, wanted)
+        self.rows_, self.codes_, self.index_ = self.rows_[~gone], self.codes_[~gone], self.index_[~gone.numpy()]
         if covered:
-            self.weights_, self.spent_by_class_ = weights, spent
+            self.weights_, self.spent_by_class_ = made.weights, spent
         else:
             self._train()
         return self
@@ -206,14 +203,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):
         return torch.stack([torch.where(codes == code, 1.0, -1.0) for code in known]).double()
 
     def _positions(self, indices: Iterable[int]) -> np.ndarray:
-        """Where the wanted rows stand now, from the last to the first."""
+        """Where the wanted rows stand now."""
         place = {int(number): position for position, number in enumerate(self.index_)}
         wanted = [int(number) for number in indices]
         if missing := [number for number in wanted if number not in place]:
             raise InputError(f"Row {missing[0]} is not among the {len(place)} rows that are left; give rows of `fit`.")
         if not wanted or len(set(wanted)) < len(wanted):
             raise InputError("The request names no row, or one of them twice; give each row once.")
-        return np.array(sorted((place[number] for number in wanted), reverse=True))
+        return np.array([place[number] for number in wanted])
 
     def _read(self, X: Any) -> Tensor:
         rows = torch.from_numpy(np.array(X, dtype=np.float64))

@@ -4,8 +4,8 @@
 
 A step that removes rows leaves a gradient of the remaining objective, the residual, where retraining leaves none. As
 long as its length stays below sigma epsilon / c, the noise b hides it: nobody can tell the weights from retrained ones
-but with (epsilon, delta). K problems on the same rows (one-vs-rest) are solved side by side; their noise is one Gaussian
-of K D numbers, so one budget bounds the length of their residuals together.
+but with (epsilon, delta). K problems on the same rows (one-vs-rest) are solved side by side. All their noise together
+is one Gaussian, so one budget bounds the length of all their residuals together.
 
 Source: Guo et al. 2020, arXiv 1911.03030. Rows must be no longer than 1.
 """
@@ -153,6 +153,29 @@ def removal_step(
     bound = curve.lipschitz * size * length * (step @ kept.T).norm(dim=-1)
     worst = worst_case(curve, damping, len(kept) + len(rows), len(rows), slack)
     return Removal(weights + step, bound, worst)
+
+
+def remove(
+    weights: Tensor,
+    rows: Tensor,
+    answers: Tensor,
+    gone: Tensor,
+    damping: float,
+    loss: str = "logistic",
+    at_once: int = 1,
+) -> Removal:
+    """The rows that `gone` (N,) marks, so many in every step; bounds add up over the steps.
+
+    The bound of a step grows with the square of its rows: one by one costs the least budget and the most time. Other
+    arguments as in `removal_step`; `rows` (N, D) and `answers` (K, N) are those before.
+    """
+    left, bound, worst = torch.ones_like(gone), torch.zeros_like(weights[:, 0]), 0.0
+    for chosen in gone.nonzero()[:, 0].split(at_once):
+        left[chosen] = False
+        away, kept = ((rows[part], answers[:, part]) for part in (chosen, left))
+        step = removal_step(weights, away, kept, damping, loss)
+        weights, bound, worst = step.weights, bound + step.bound, worst + step.worst_case
+    return Removal(weights, bound, worst)
 
 
 def worst_case(loss: Loss, damping: float, count: int, removed: int = 1, slack: float = 0.0) -> float:
