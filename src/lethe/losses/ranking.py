@@ -32,3 +32,17 @@ def reverse_bpr(pos: Tensor, neg: Tensor) -> Tensor:
         neg: Score of an item drawn from those the user did not take (B,).
     """
     return bpr(neg, pos)
+
+
+def agreement(ones: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of two views, in nats (B,): each row of one must be nearest to its own row of the other, by cosine.
+
+    A row that stands in the batch twice competes with itself. Source: SGL, arXiv 2010.10783, eq. 10.
+
+    Args:
+        ones: First view (B, D).
+        others: Second view (B, D).
+        temperature: Divides the cosines.
+    """
+    cosines = wide(F.normalize(ones, dim=-1) @ F.normalize(others, dim=-1).T)
+    return -(cosines / temperature).log_softmax(-1).diagonal()

@@ -12,7 +12,8 @@ from lethe.models.base import Model
 from lethe.registry import did_you_mean
 
 FAMILIES = ("language", "classifier", "recommender")
-RECOMMENDERS = ("LightGCN",)  # of `lethe.models.nets`, by class; the other networks there are classifiers
+# Classes of `lethe.models.nets`, told apart without torch; the others there are classifiers.
+RECOMMENDERS = ("LightGCN", "SGL", "SimGCL", "VBPR", "MMGCN", "MGCN", "ShardedRecommender")
 
 
 def load(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, dense: Tensor, there: Tensor, back: Tensor) -> Tensor:
         ctx.there, ctx.back = there, back
-        with torch.autocast(dense.device.type, enabled=False):  # there is no half-precision product on a CPU
+        with torch.autocast(dense.device.type, enabled=False):
             return (there @ dense.to(there.dtype)).to(dense.dtype)
 
     @staticmethod
@@ -29,48 +30,91 @@ class _Spread(torch.autograd.Function):
         return _Spread.apply(gradients[0], ctx.back, ctx.there), None, None
 
 
+class Sparse(nn.Module):
+    """A fixed sparse matrix (R, C) and its transpose, both as CSR, in int32 where that is enough.
+
+    Args:
+        shape: (R, C).
+        keys: Row * C + column of every entry, ascending and distinct, (E,).
+        values: The entries (E,).
+    """
+
+    rows: Tensor
+    columns: Tensor
+    values: Tensor
+    rows_back: Tensor
+    columns_back: Tensor
+    values_back: Tensor
+    order: Tensor  # (E,) positions of the transpose's entries
+
+    def __init__(self, shape: tuple[int, int], keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.shape = shape
+        row, column = keys // shape[1], keys % shape[1]
+        order = column.argsort(stable=True)
+        short = torch.int32 if max(*shape, len(keys)) < 2**31 else torch.int64
+        parts = {
+            "rows": _starts(row, shape[0]), "columns": column,
+            "rows_back": _starts(column, shape[1]), "columns_back": row[order], "order": order,
+        }  # fmt: skip
+        for name, part in parts.items():
+            self.register_buffer(name, part.to(short), persistent=False)
+        for name, part in (("values", values), ("values_back", values[order])):
+            self.register_buffer(name, part, persistent=False)
+
+    def weighing(self, values: Tensor) -> Sparse:
+        """The same entries with other values (E,), in the order of the keys."""
+        twin = copy.copy(self)
+        twin._buffers = self._buffers | {"values": values, "values_back": values[self.order]}
+        return twin
+
+    def of(self, row: int) -> Tensor:
+        """The columns of one row's entries, ascending."""
+        return self.columns[int(self.rows[row]) : int(self.rows[row + 1])].long()
+
+    def forward(self, dense: Tensor) -> Tensor:
+        """(C, D) -> (R, D)."""
+        there, back = self._both()
+        return _Spread.apply(dense, there, back)
+
+    def transposed(self, dense: Tensor) -> Tensor:
+        """(R, D) -> (C, D)."""
+        there, back = self._both()
+        return _Spread.apply(dense, back, there)
+
+    def _both(self) -> tuple[Tensor, Tensor]:
+        kind = torch.promote_types(self.values.dtype, torch.float32)  # there is no half-precision product on a CPU
+        there, back = (self.rows, self.columns, self.values), (self.rows_back, self.columns_back, self.values_back)
+        return _csr(*there, self.shape, kind), _csr(*back, self.shape[::-1], kind)
+
+
 class Graph(nn.Module):
     """Interactions as one sparse operator, rows of users to rows of items and back; nothing here is users x items.
 
     An edge weighs 1 / sqrt(degree of the user x degree of the item), by the degrees of this graph; who has no edge
-    receives 0. Repeated interactions are one edge. Both directions are stored, in int32 where they fit.
+    receives 0. Repeated interactions are one edge.
+
+    Args:
+        users: Number of users U.
+        items: Number of items I.
+        edges: Users and items of the interactions (2, E).
     """
 
     keys: Tensor  # (E,) user * items + item of every edge, ascending
-    user_rows: Tensor  # CSR of (users, items): columns are keys % items
-    user_columns: Tensor
-    user_weights: Tensor
-    item_rows: Tensor  # CSR of (items, users)
-    item_columns: Tensor
-    item_weights: Tensor
-    order: Tensor  # (E,) the edges, as positions in `keys`, in the order of the second CSR
 
     def __init__(self, users: int, items: int, edges: Tensor) -> None:
         super().__init__()
         self.users, self.items = users, items
-        keys = torch.unique(edges[0] * items + edges[1])
-        user, item = keys // items, keys % items
-        order = item.argsort(stable=True)
-        short = torch.int32 if max(users, items, len(keys)) < 2**31 else torch.int64
-        parts = {
-            "keys": keys, "order": order.to(short),
-            "user_rows": _starts(user, users).to(short), "user_columns": item.to(short),
-            "item_rows": _starts(item, items).to(short), "item_columns": user[order].to(short),
-        }  # fmt: skip
-        for name, part in parts.items():
-            self.register_buffer(name, part, persistent=False)
-        self.register_buffer("user_weights", torch.empty(0), persistent=False)
-        self.register_buffer("item_weights", torch.empty(0), persistent=False)
-        self._weigh(torch.ones(len(keys), device=keys.device))
+        self.register_buffer("keys", torch.unique(edges[0] * items + edges[1]), persistent=False)
+        present = torch.ones(len(self.keys), device=self.keys.device)
+        self.operator = Sparse((users, items), self.keys, self._normalised(present))
 
-    def _weigh(self, present: Tensor) -> None:
-        user, item = self.keys // self.items, self.keys % self.items
-        degrees = [
-            present.new_zeros(count).index_add_(0, ends, present).clamp(min=1).rsqrt()
-            for count, ends in ((self.users, user), (self.items, item))
+    def _normalised(self, present: Tensor) -> Tensor:
+        shares = [
+            present.new_zeros(count).index_add_(0, ends, present).clamp(min=1).rsqrt()[ends]
+            for count, ends in zip((self.users, self.items), self.edges, strict=True)
         ]
-        self.user_weights = present * degrees[0][user] * degrees[1][item]
-        self.item_weights = self.user_weights[self.order]
+        return present * shares[0] * shares[1]
 
     @property
     def edges(self) -> Tensor:
@@ -79,13 +123,15 @@ class Graph(nn.Module):
 
     def thinned(self, kept: Tensor) -> Graph:
         """The graph of the edges that are kept, (E,) bool in the order of `edges`, by the degrees that are left."""
-        twin = Graph.__new__(Graph)
-        nn.Module.__init__(twin)
-        twin.users, twin.items = self.users, self.items
-        for name, part in self.named_buffers():
-            twin.register_buffer(name, part, persistent=False)
-        twin._weigh(kept.to(self.user_weights.dtype))
+        twin = copy.copy(self)
+        values = self._normalised(kept.to(self.operator.values.dtype))
+        twin._modules = {"operator": self.operator.weighing(values)}
         return twin
+
+    @property
+    def degrees(self) -> tuple[Tensor, Tensor]:
+        """Number of edges of every user (U,) and item (I,)."""
+        return self.operator.rows.diff(), self.operator.rows_back.diff()
 
     def holds(self, users: Tensor, items: Tensor) -> Tensor:
         """Which of the pairs (B,), (B,) are edges: (B,) bool."""
@@ -97,15 +143,15 @@ class Graph(nn.Module):
 
     def of(self, user: int) -> Tensor:
         """The items of one user, ascending."""
-        return self.user_columns[int(self.user_rows[user]) : int(self.user_rows[user + 1])].long()
+        return self.operator.of(user)
 
     def to_users(self, items: Tensor) -> Tensor:
         """What the users' items send them: (I, D) -> (U, D)."""
-        return self._send(items, 0)
+        return self.operator(items)
 
     def to_items(self, users: Tensor) -> Tensor:
         """What the items' users send them: (U, D) -> (I, D)."""
-        return self._send(users, 1)
+        return self.operator.transposed(users)
 
     def steps(self, users: Tensor, items: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
         """The embeddings before and after every one of `count` propagation steps."""
@@ -115,25 +161,15 @@ class Graph(nn.Module):
             found.append((users, items))
         return found
 
-    def _send(self, dense: Tensor, direction: int) -> Tensor:
-        weights = torch.promote_types(self.user_weights.dtype, torch.float32)
-        matrices = (
-            _csr(self.user_rows, self.user_columns, self.user_weights.to(weights), (self.users, self.items)),
-            _csr(self.item_rows, self.item_columns, self.item_weights.to(weights), (self.items, self.users)),
-        )
-        sent = _Spread.apply(dense, matrices[direction], matrices[1 - direction])
-        assert isinstance(sent, Tensor)
-        return sent
 
-
-def _starts(sorted_or_not: Tensor, count: int) -> Tensor:
+def _starts(ends: Tensor, count: int) -> Tensor:
     """Where each row of a CSR matrix starts, (count + 1,)."""
-    counts = torch.bincount(sorted_or_not, minlength=count).cumsum(0)
+    counts = torch.bincount(ends, minlength=count).cumsum(0)
     return torch.cat([counts.new_zeros(1), counts])
 
 
-def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    return torch.sparse_csr_tensor(rows, columns, values, shape, check_invariants=False)
+def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> Tensor:
+    return torch.sparse_csr_tensor(rows, columns, values.to(kind), shape, check_invariants=False)
 
 
 class LightGCN(nn.Module):
@@ -171,9 +207,14 @@ class LightGCN(nn.Module):
                 "edge_count": self.edges.shape[1], "combine": self.combine}  # fmt: skip
 
     def reset_parameters(self) -> None:
-        """Draw every weight anew."""
-        for table in (self.user_table, self.item_table):
-            nn.init.normal_(table.weight, std=INITIAL_STD)
+        """Draw every weight anew, in place."""
+        for name, weight in self.named_parameters():
+            if weight.dim() == 1:  # a bias
+                nn.init.zeros_(weight)
+            elif isinstance(self.get_submodule(name.rpartition(".")[0]), nn.Embedding):
+                nn.init.normal_(weight, std=INITIAL_STD)
+            else:
+                nn.init.xavier_uniform_(weight)
 
     def set_edges(self, edges: Tensor) -> None:
         """Make these interactions (2, E) the graph."""
@@ -201,13 +242,58 @@ class LightGCN(nn.Module):
         return (users * share, items * share) if share != 1 else (users, items)
 
     def tables(self) -> tuple[Tensor, Tensor]:
-        """The users' and the items' rows before any propagation, with what an adapter adds to them."""
-        return _rows(self.user_table), _rows(self.item_table)
+        """The users' and the items' rows before any propagation."""
+        return rows_of(self.user_table), rows_of(self.item_table)
 
 
-def _rows(table: nn.Module) -> Tensor:
+def rows_of(table: nn.Module) -> Tensor:
+    """All rows of an embedding (N, D), with what an adapter adds to them."""
     weight = table.weight
     assert isinstance(weight, Tensor)
     if type(table) is nn.Embedding:
         return weight
     return table(torch.arange(len(weight), device=weight.device))  # an adapter takes part in the forward pass alone
+
+
+class SGL(LightGCN):
+    """Self-supervised graph learning (arXiv 2010.10783): LightGCN whose embeddings must agree on two thinned graphs."""
+
+    forward_methods = ("embed", "views")
+    temperature, agreement_weight = 0.1, 1e-2
+    keep = 0.8  # share of the edges in each of the two graphs
+
+    def views(self, draw: int) -> list[tuple[Tensor, Tensor]]:
+        """Embeddings of all users and items on two graphs of a random part of the edges, as `draw` seeds it."""
+        rng = torch.Generator().manual_seed(draw)
+        kept = torch.rand((2, len(self.graph.keys)), generator=rng).to(self.edges.device) < self.keep
+        graphs = [self.graph.thinned(part) for part in kept]
+        return [self.combined(graph.steps(*self.tables(), self.layers)) for graph in graphs]
+
+
+class SimGCL(LightGCN):
+    """SimGCL (arXiv 2112.08679): embeddings of the steps after the first, which must agree under two draws of noise."""
+
+    forward_methods = ("embed", "views")
+    temperature, agreement_weight = 0.1, 1e-2
+    noise = 0.2  # length of what is added to each row at each step, in the row's own orthant
+
+    def combined(self, steps: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """One embedding each out of those of every step but the first."""
+        return super().combined(steps[1:] or steps)
+
+    def views(self, draw: int) -> list[tuple[Tensor, Tensor]]:
+        """Embeddings of all users and items under two draws of noise, as `draw` seeds it."""
+        rng = torch.Generator().manual_seed(draw)
+        return [self._noisy(rng), self._noisy(rng)]
+
+    def _noisy(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        steps = [self.tables()]
+        for _ in range(self.layers):
+            (after,) = self.graph.steps(*steps[-1], 1)[1:]
+            moved = [rows + self._beside(rows, rng) for rows in after]
+            steps.append((moved[0], moved[1]))
+        return self.combined(steps)
+
+    def _beside(self, rows: Tensor, rng: torch.Generator) -> Tensor:
+        drawn = torch.rand(rows.shape, generator=rng).to(rows)
+        return rows.detach().sign() * nn.functional.normalize(drawn, dim=-1) * self.noise

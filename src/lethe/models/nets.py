@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError, cause
-from lethe.models.graphs import LightGCN
+from lethe.models.graphs import SGL, LightGCN, SimGCL
+from lethe.models.modal import MGCN, MMGCN, VBPR
+from lethe.models.sharded import ShardedClassifier, ShardedRecommender
 from lethe.registry import did_you_mean
 
 
@@ -57,7 +59,9 @@ class SmallCNN(nn.Module):
         return self.head(F.relu(self.project(x.flatten(1))))
 
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"MLP": MLP, "SmallCNN": SmallCNN, "LightGCN": LightGCN}
+CLASSIFIERS = (MLP, SmallCNN, ShardedClassifier)
+RECOMMENDERS = (LightGCN, SGL, SimGCL, VBPR, MMGCN, MGCN, ShardedRecommender)
+ARCHITECTURES: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in (*CLASSIFIERS, *RECOMMENDERS)}
 
 
 def is_net(folder: str | Path) -> bool:
@@ -103,7 +107,7 @@ def load(folder: str | Path) -> nn.Module:
         module.load_state_dict(load_file(path / "model.safetensors"))
     except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is not a loadable model ({cause(error)}); get the folder again.") from error
-    if isinstance(module, LightGCN):
+    if isinstance(module, LightGCN | ShardedRecommender):
         module.set_edges(module.edges)  # the graph itself is not stored
     return module
 
@@ -120,8 +124,8 @@ def reset(module: nn.Module, seed: int) -> None:
         if hasattr(module, "config"):  # transformers' own initialisation
             module.load_state_dict(type(module)(anything.config).state_dict())
             return
-        if isinstance(module, LightGCN):
-            module.reset_parameters()
+        if hasattr(module, "reset_parameters"):
+            anything.reset_parameters()
             return
         for name, child in module.named_modules():
             if not any(True for _ in child.parameters(recurse=False)):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError
-from lethe.losses.ranking import bpr
+from lethe.losses.ranking import agreement, bpr
 from lethe.models import guard, nets
 from lethe.models.base import Batch, Example, Model, check_weights
 from lethe.registry import did_you_mean
@@ -113,8 +113,12 @@ class Recommender(Model):
         """Users, items and one negative each (B,), drawn from the items that the user has not in the graph."""
         users = torch.tensor([example.inputs["user"] for example in examples])
         items = torch.tensor([example.inputs["item"] for example in examples])
-        negatives = self._negatives(users, items, rng or torch.Generator().manual_seed(0))
-        return Batch(torch.tensor(index), {"users": users, "items": items, "negatives": negatives}, items[:, None])
+        rng = rng or torch.Generator().manual_seed(0)
+        negatives = self._negatives(users, items, rng)
+        inputs = {"users": users, "items": items, "negatives": negatives}
+        if hasattr(self.net, "views"):
+            inputs["draw"] = torch.randint(2**62, (1,), generator=rng).expand(len(users))
+        return Batch(torch.tensor(index), inputs, items[:, None])
 
     def _negatives(self, users: Tensor, items: Tensor, rng: torch.Generator) -> Tensor:
         """Uniform over the items that are neither the user's nor the batch's own; any item where there is no such."""
@@ -143,8 +147,14 @@ class Recommender(Model):
         return (user * items[batch.inputs["items"]]).sum(-1), (user * items[batch.inputs["negatives"]]).sum(-1)
 
     def loss(self, batch: Batch) -> Tensor:
-        """BPR against one sampled negative, (B,)."""
-        return bpr(*self.margins(batch))
+        """BPR against one sampled negative, (B,); in training mode with what the network adds: two views that agree."""
+        values = bpr(*self.margins(batch))
+        if not (self.module.training and hasattr(self.net, "views")):
+            return values
+        views = zip(*self.net.views(int(batch.inputs["draw"][0])), strict=True)  # of the users, then of the items
+        rows = batch.inputs["users"], batch.inputs["items"]
+        parts = [agreement(one[at], two[at], self.net.temperature) for at, (one, two) in zip(rows, views, strict=True)]
+        return values + self.net.agreement_weight * (parts[0] + parts[1])
 
     def logits(self, batch: Batch) -> Tensor:
         """(B, 1, I): the user's score of every item."""
