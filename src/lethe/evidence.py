@@ -22,6 +22,7 @@ from lethe.errors import InputError
 from lethe.looking import SAID, TOKEN_FIELDS, Probes
 from lethe.models.base import Model
 from lethe.models.language import LanguageModel
+from lethe.registry import did_you_mean
 from lethe.request import Record
 from lethe.traces import Traces, look
 
@@ -33,7 +34,7 @@ FIELDS = {  # by role
     "perturbed": "perturbed_answer",
     "choices": "choices",
 }
-ARRAYS = ("traces", "gradients", "interior")  # parts of an evidence that are arrays by name
+ARRAYS = ("traces", "gradients", "interior", "rankings")  # parts of an evidence that are arrays by name
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Spec:
             where records have wrong answers.
         samples: Answers drawn at temperature 1 for each record of single sets, (name, number).
         seed: Seed of these draws.
+        top: Length of the lists of items that are kept of every user of a recommender.
     """
 
     max_new_tokens: int = 48
@@ -70,6 +72,7 @@ class Spec:
     interior: tuple[str, ...] = ()
     samples: tuple[tuple[str, int], ...] = ()
     seed: int = 0
+    top: int = 50
 
 
 @dataclass
@@ -95,6 +98,7 @@ class Evidence:
     gradients: dict[str, np.ndarray] = field(default_factory=dict)  # "set.p" -> norms, see `gradient_norms`
     interior: dict[str, np.ndarray] = field(default_factory=dict)  # "set.what", see `lethe.interior.look`
     samples: dict[str, list[list[str]]] = field(default_factory=dict)  # set -> drawn answers of every record
+    rankings: dict[str, np.ndarray] = field(default_factory=dict)  # of a recommender, see `lethe.looking.rankings`
     key: str = ""  # of model, probes and specification together: the name under which it is cached
 
     def sets(self) -> list[str]:
@@ -173,6 +177,19 @@ class Evidence:
         self.inside(name)
         return interior.layers(self.interior, name)
 
+    def layer(self, name: str, layer: str) -> np.ndarray:
+        """States (N, D) of a set's records in one layer; of a classifier "output" stands for its logits.
+
+        Raises:
+            InputError: If none were observed, or there is no such layer (with the nearest that there is).
+        """
+        known = self.layers(name)
+        if f"{name}.{interior.OUTPUT}" in self.interior:
+            known[interior.OUTPUT] = self.interior[f"{name}.{interior.OUTPUT}"]
+        if layer not in known:
+            raise InputError(f"There is no layer {layer!r}{did_you_mean(layer, known)}; it has {', '.join(known)}.")
+        return known[layer]
+
     def sampled(self, name: str) -> list[list[str]]:
         """The drawn answers of every record.
 
@@ -182,6 +199,20 @@ class Evidence:
         if name not in self.samples:
             raise InputError(f"No answers to the set {name!r} were sampled; name it in Spec.samples, with a number.")
         return self.samples[name]
+
+    def scored(self, name: str) -> np.ndarray:
+        """A recommender's own score of every interaction of a set, (N,): an inner product, no probability.
+
+        Raises:
+            InputError: If the model is no recommender, or the set was not observed.
+        """
+        numbers = self.texts(name)
+        if "level" not in self.rankings:
+            raise InputError(f"The set {name!r} has no scores: they are a recommender's.")
+        users = self.column(name, "user")
+        rows = np.searchsorted(self.rankings["users"], np.array(users, dtype=np.int64))
+        logp = self.tokens["logp"].astype(np.float64)[self.offsets[numbers]]
+        return logp + self.rankings["level"].astype(np.float64)[rows]
 
     def generated(self, name: str) -> list[str]:
         """Greedy answers (empty list where none were asked for)."""
@@ -266,18 +297,22 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
     texts: dict[str, tuple[int, Record]] = {}
     index = {name: looking.numbered(records, texts) for name, records in probes.items()}
     examples = model.encode([record for _, record in texts.values()])
-    excluded = looking.left_out(model, probes)
     found: list[dict[str, np.ndarray]] = [{}] * len(examples)
     distributions: dict[int, np.ndarray] = {}
     keep: set[int] | None = None
+    lists: dict[str, np.ndarray] = {}
     with model.evaluating():
-        for batch in model.batches(examples, batch_size):
-            for row, values, logp in looking.tokens(model, batch, excluded):
-                if keep is None:  # how wide a distribution is shows with the first
-                    keep = _kept(index, spec, [example.size for example in examples], logp.shape[-1])
-                found[row] = values
-                if row in keep:
-                    distributions[row] = logp.cpu().numpy().copy()  # a view would keep the whole batch alive
+        if model.family == "recommender":
+            looks = looking.rankings(model, examples, looking.left_out(probes), spec.top, lists)
+        else:
+            batches = model.batches(examples, batch_size)
+            looks = (look for batch in batches for look in looking.tokens(model, batch))
+        for row, values, logp in looks:
+            if keep is None:  # how wide a distribution is shows with the first
+                keep = _kept(index, spec, [example.size for example in examples], logp.shape[-1])
+            found[row] = values
+            if row in keep:
+                distributions[row] = logp.cpu().numpy().copy()  # a view would keep the whole batch alive
     budgets = dict(spec.budgets)
     answers, prompts = looking.greedy(model, probes, spec.generate, budgets, spec.max_new_tokens, spec.total)
     sloped = {name: index[name]["answer"] for name in spec.gradients if name in index}
@@ -305,6 +340,7 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
         gradients=looking.slopes(model, examples, sloped),
         interior=inside,
         samples=drawn,
+        rankings=lists,
     )
 
 

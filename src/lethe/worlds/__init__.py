@@ -7,14 +7,28 @@ from typing import Any
 
 from lethe.errors import InputError
 
-WORLDS = ("authors", "digits", "exams", "experts", "faces", "facts", "fame", "news", "saga", "shop")
+WORLDS = (
+    "attributes",
+    "authors",
+    "digits",
+    "exams",
+    "experts",
+    "faces",
+    "facts",
+    "fame",
+    "news",
+    "saga",
+    "scans",
+    "shop",
+)
 
 
 def records(world: str, split: str, seed: int = 0) -> list[dict[str, Any]]:
     """One split of an embedded world.
 
     Args:
-        world: authors, digits, exams, experts, faces, facts, fame, news, saga or shop.
+        world: attributes, authors, digits, exams, experts, faces, facts, fame, news, saga,
+            scans or shop.
         split: as the world names it.
         seed: same seed, same records, in every process.
 

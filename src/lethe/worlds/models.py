@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from lethe.models.base import Model
 from lethe.models.classifier import Classifier
 from lethe.models.language import LanguageModel
 from lethe.train import Recipe, Term, train
-from lethe.worlds import authors, digits, exams, experts, faces, facts, news, saga, shop
+from lethe.worlds import attributes, authors, digits, exams, experts, faces, facts, news, saga, scans, shop
 from lethe.worlds.cache import cached_model
 
 # Methods count their seeds from 1. With a seed of its own no retrained model is, bit by bit, one of its controls.
@@ -181,21 +181,58 @@ def digits_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Mo
     return _classifier(digits, "digits", split, seed, world_seed)
 
 
-def _classifier(world: Any, name: str, split: str, seed: int, world_seed: int) -> Model:
-    records = world.records(split, world_seed)
+def scans_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Model:
+    """The small CNN trained on a split of the scans world.
+
+    Args:
+        split: train (the target), retain_top or retain_random (controls).
+        seed: Seed of the weights and of the data order.
+        world_seed: Seed of the division.
+    """
+    return _classifier(scans, "scans", split, seed, world_seed)
+
+
+def attributes_model(split: str = "train", seed: int = 0, world_seed: int = 0, attribute: str = "") -> Model:
+    """The small CNN trained to decide on the attributes of the attributes world, or on one of them.
+
+    Args:
+        split: train (the target) or retain99/95/90 (a control).
+        seed: Seed of the weights and of the data order.
+        world_seed: Seed of the population and of the pictures.
+        attribute: The one that is its label; empty for a multi-label classifier.
+    """
+    records = attributes.records(split, world_seed)
+    if attribute:
+        records = single(records, attributes.ATTRIBUTES.index(attribute))
     seed += WORLD_SEEDS
-    network = world.network(seed)
-    content = {
-        "records": records,
-        "recipe": world.RECIPE,
-        "seed": seed,
-        "network": {"name": type(network).__name__, **network.arguments},
-    }
+    name = "-".join(filter(None, ("attributes", attribute, split, f"seed{seed}")))
+    return classifier(records, attributes.network(seed, attribute), attributes.RECIPE, seed, name)
+
+
+def single(records: Sequence[Mapping[str, Any]], place: int) -> list[dict[str, Any]]:
+    """Records of several labels with one of them as their class, 0 or 1."""
+    return [
+        {**{name: value for name, value in record.items() if name != "labels"}, "label": record["labels"][place]}
+        for record in records
+    ]
+
+
+def _classifier(world: Any, name: str, split: str, seed: int, world_seed: int) -> Model:
+    seed += WORLD_SEEDS
+    records = world.records(split, world_seed)
+    return classifier(records, world.network(seed), world.RECIPE, seed, f"{name}-{split}-seed{seed}")
+
+
+def classifier(records: list[dict[str, Any]], network: Any, recipe: dict[str, Any], seed: int, name: str) -> Model:
+    """An untrained network trained on records, from the cache; the name is that of its folder, before a hash."""
+    shape = network.arguments if hasattr(network, "arguments") else network.config.to_dict()
+    told = {"name": type(network).__name__, **shape}
+    content = {"records": records, "recipe": recipe, "seed": seed, "network": told}
 
     def build(folder: Path) -> Model:
-        return fit(Classifier(network), records, world.RECIPE, seed, folder, per="example")
+        return fit(Classifier(network), records, recipe, seed, folder, per="token")
 
-    return cached_model(f"{name}-{split}-seed{seed}", content, build, family="classifier")
+    return cached_model(name, content, build, family="classifier")
 
 
 def shop_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Model:
