@@ -68,7 +68,7 @@ def overlap(forget: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, An
 def _key(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """What two exact copies have in common."""
     if "user" in record and "item" in record:
-        return "pair", record["user"], record["item"]
+        return "pair", record["user"], record["item"], record.get("modality")  # its content is not the interaction
     array = record["image"] if "image" in record else record.get("features")
     if array is not None and not isinstance(array, (str, Path)):
         array = np.asarray(array, dtype=np.float32)

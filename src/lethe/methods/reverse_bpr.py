@@ -13,7 +13,9 @@ from lethe.train import Term
 
 @objective(families={"recommender"}, needs={"scores"}, paper="2405.15328", retain=None, requires={"retain"})
 def reverse_bpr(model: Recommender, request: Request, *, alpha: float = 0.2, rebuild_graph: bool = True) -> list[Term]:
-    """MMRecUn: forgotten items are trained to rank below random ones, all others as before.
+    """Reverse BPR: forgotten items are trained to rank below random ones, all others as before.
+
+    What MMRecUn adds is the recommender's whole loss on what stays, over which its epochs run: see `mmrecun`.
 
     Args:
         alpha: Weight of the reverse term; the retain term has 1 - alpha.
