@@ -15,7 +15,7 @@ from lethe.findings import LeftOut
 from lethe.models import edges_of, family_of, load
 from lethe.models.base import Model
 from lethe.registry import find, settle
-from lethe.report import write_headlines, write_model_card, write_overview, write_report
+from lethe.report import write_headlines, write_model_card, write_orders, write_overview, write_report
 from lethe.report.keys import read_private
 from lethe.report.record import audit_record, write_record
 from lethe.report.signed import sign as write_signature
@@ -388,6 +388,7 @@ def _write(results: Results, costs: Mapping[str, Cost], out: str | Path) -> None
     write_json(Path(out) / "cost.json", {name: asdict(cost) for name, cost in sorted(costs.items())})
     write_report(results, costs, out)
     write_overview(results, costs, out)
+    write_orders(results, out)
     for benchmark in results.benchmarks:
         for row in benchmark.rows:
             _write_card(Path(out) / benchmark.name / "models" / row.id, row, benchmark)

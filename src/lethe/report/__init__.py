@@ -5,6 +5,7 @@ from lethe.report.detection import detection_table, write_detection
 from lethe.report.folder import load_folder, write_report
 from lethe.report.headlines import write_headlines
 from lethe.report.intake import intake_of
+from lethe.report.orders import write_orders
 from lethe.report.overview import write_overview
 from lethe.report.terminal import attackers_table, headlines_table, terminal_table, trials_table
 
@@ -19,6 +20,7 @@ __all__ = [
     "write_detection",
     "write_headlines",
     "write_model_card",
+    "write_orders",
     "write_overview",
     "write_report",
 ]
