@@ -209,9 +209,8 @@ class Evidence:
         numbers = self.texts(name)
         if "level" not in self.rankings:
             raise InputError(f"The set {name!r} has no scores: they are a recommender's.")
-        users = self.column(name, "user")
-        rows = np.searchsorted(self.rankings["users"], np.array(users, dtype=np.int64))
         logp = self.tokens["logp"].astype(np.float64)[self.offsets[numbers]]
+        rows = np.searchsorted(self.rankings["users"], np.array(self.column(name, "user"), dtype=np.int64))
         return logp + self.rankings["level"].astype(np.float64)[rows]
 
     def generated(self, name: str) -> list[str]:

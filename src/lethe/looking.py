@@ -21,6 +21,7 @@ from lethe.request import Record
 Probes = Mapping[str, Sequence[Record]]
 SAID = ("question", "answer", "text", "raw_prompt", "answer_prefix", "turns")  # the fields that make a text
 TOKEN_FIELDS = ("logp", "hit", "mean", "std", "rank")
+SCORES_HELD = 2**21  # of a catalogue times the users ranked at a time; a few arrays of that size are held
 
 
 def numbered(records: Sequence[Record], texts: dict[str, tuple[int, Record]]) -> dict[str, np.ndarray]:
@@ -61,7 +62,7 @@ def better(scores: Tensor, labels: Tensor) -> Tensor:
     return (scores > own) | ((scores == own) & lower)
 
 
-def tokens(model: Model, batch: Batch, excluded: Mapping[int, list[int]]) -> Iterator[tuple[int, dict, Tensor]]:
+def tokens(model: Model, batch: Batch) -> Iterator[tuple[int, dict, Tensor]]:
     """Per text of the batch: its number, its token quantities and its log-probabilities (n, V)."""
     scored = batch.labels != IGNORED
     logits = model.logits(batch)[scored].float()  # (M, V): prompts and padding cost nothing from here on
@@ -70,11 +71,7 @@ def tokens(model: Model, batch: Batch, excluded: Mapping[int, list[int]]) -> Ite
     p = logp_all.exp()
     mean = (p * logp_all).sum(-1)
     std = ((p * logp_all.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
-    before = better(logits, labels)
-    if excluded:
-        for row, user in enumerate(batch.inputs["users"].tolist()):  # one token per text: rows are users
-            before[row, excluded.get(user, [])] = False
-    rank = before.sum(-1)
+    rank = better(logits, labels).sum(-1)
     found = {
         "logp": logp_all.gather(-1, labels).squeeze(-1).cpu().numpy(),
         "hit": (rank == 0).cpu().numpy(),
@@ -87,13 +84,61 @@ def tokens(model: Model, batch: Batch, excluded: Mapping[int, list[int]]) -> Ite
         yield number, {name: values[start:end] for name, values in found.items()}, logp_all[start:end]
 
 
-def left_out(model: Model, probes: Probes) -> dict[int, list[int]]:
+def left_out(probes: Probes) -> dict[int, list[int]]:
     """Items left out of each user's ranking: those of the retain set, the same for every model that is compared."""
     excluded: dict[int, list[int]] = {}
-    if model.family == "recommender":
-        for record in probes.get("retain", ()):
-            excluded.setdefault(int(record["user"]), []).append(int(record["item"]))
+    for record in probes.get("retain", ()):
+        excluded.setdefault(int(record["user"]), []).append(int(record["item"]))
     return excluded
+
+
+def rankings(
+    model: Any, examples: Sequence[Example], excluded: Mapping[int, list[int]], top: int, lists: dict[str, np.ndarray]
+) -> Iterator[tuple[int, dict, Tensor]]:
+    """What `tokens` tells of texts, of interactions: every user's catalogue is ranked once, a few users at a time.
+
+    Args:
+        model: A recommender.
+        examples: Interactions.
+        excluded: Items that stand in no list of their user, as `left_out` gives them.
+        top: Length of the lists that are kept.
+        lists: Gets the users (N,), their lists (N, top; -1 where items run out) with scores, and the logarithm of the
+            summed exponentials of a user's scores (N,), which makes scores of log-probabilities.
+    """
+    of: dict[int, list[int]] = {}
+    for number, example in enumerate(examples):
+        of.setdefault(example.inputs["user"], []).append(number)
+    users = sorted(of)
+    size = max(1, SCORES_HELD // model.net.items)
+    found: dict[str, list[np.ndarray]] = {"items": [], "scores": [], "level": []}
+    for start in range(0, len(users), size):
+        chosen = users[start : start + size]
+        scores = model.scores(torch.tensor(chosen, device=model.device)).float()
+        level = scores.logsumexp(-1)
+        logp = scores - level[:, None]
+        p = logp.exp()
+        mean = (p * logp).sum(-1)
+        std = ((p * logp.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
+        order = scores.argsort(dim=-1, descending=True, stable=True)  # ties go to the lower id: equal scores say nothing
+        shown = torch.ones_like(scores, dtype=torch.bool)
+        for row, user in enumerate(chosen):
+            shown[row, excluded.get(user, [])] = False
+        shown = shown.gather(-1, order)
+        place = torch.empty_like(order).scatter_(-1, order, shown.cumsum(-1) - shown.long())
+        best = shown.int().argsort(dim=-1, descending=True, stable=True)[:, :top]
+        listed = order.gather(-1, best).masked_fill(~shown.gather(-1, best), -1)
+        found["items"].append(listed.to(torch.int32).cpu().numpy())
+        found["scores"].append(scores.gather(-1, listed.clamp(min=0)).cpu().numpy())
+        found["level"].append(level.cpu().numpy())
+        for row, user in enumerate(chosen):
+            for number in of[user]:
+                item = examples[number].inputs["item"]
+                own = {"logp": logp[row, item], "mean": mean[row], "std": std[row]}
+                rank = place[row, item]
+                values = {name: value.reshape(1).cpu().numpy() for name, value in own.items()}
+                values |= {"hit": np.array([bool(rank == 0)]), "rank": np.array([int(rank)], dtype=np.int32)}
+                yield number, values, logp[row : row + 1]
+    lists |= {"users": np.array(users), **{name: np.concatenate(parts) for name, parts in found.items()}}
 
 
 def greedy(

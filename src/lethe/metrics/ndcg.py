@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from lethe.evidence import Evidence
-from lethe.metrics.recall import ranks_by_user
+from lethe.metrics.recall import Mask, per_user
 from lethe.registry import metric
-from lethe.score import Score, score_of_items
+from lethe.score import Score
 
 
 @metric(families={"recommender"}, needs={"scores"}, variants=("truncated", "cure4rec"))
@@ -19,6 +17,7 @@ def ndcg(
     set: str = "test",
     k: int = 20,
     variant: Literal["truncated", "cure4rec"] = "truncated",
+    mask: Mask = "remaining",
 ) -> Score:
     """NDCG@K per user over the full catalogue without the user's retained items, 0 to 1.
 
@@ -26,11 +25,6 @@ def ndcg(
         set: Probe set of interactions.
         k: Length of the list.
         variant: truncated divides by the best list of K; cure4rec by an ideal over all relevant items (stays below 1).
+        mask: What no list holds: remaining (retained items) or full (forgotten ones as well).
     """
-    values = []
-    for ranks in ranks_by_user(evidence, set).values():
-        ideal = min(len(ranks), k) if variant == "truncated" else len(ranks)
-        gain = (1 / np.log2(ranks[ranks < k] + 2)).sum()
-        values.append(gain / (1 / np.log2(np.arange(ideal) + 2)).sum())
-    direction = "control" if set == "forget" else "higher"
-    return score_of_items("ndcg", values, variant=f"{variant}.at{k}", set=set, direction=direction, range=(0, 1))
+    return per_user(evidence, "ndcg", "ndcg" if variant == "truncated" else "ndcg.cure4rec", set, k, mask, variant)

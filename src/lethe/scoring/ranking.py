@@ -172,3 +172,34 @@ def _masked(scores: npt.ArrayLike, seen: npt.ArrayLike | None) -> tuple[FloatArr
     if hidden.shape != values.shape:
         raise InputError(f"item scores: a mask of shape {hidden.shape} for {values.shape} scores; align them.")
     return np.where(hidden, -np.inf, values), hidden
+
+
+def of_places(places: npt.ArrayLike, k: int) -> dict[str, float]:
+    """Every top-K value of one user, each in 0..1, from the places of the relevant items in the user's full list.
+
+    recall (CURE4Rec prints it as "HR"), precision, hit, ndcg (ideal truncated at K), ndcg.cure4rec (ideal over all
+    relevant items), mrr (1 over the place of the first hit), map (mean over min(K, relevant) of the precision at every
+    hit).
+
+    Args:
+        places: place of every relevant item, 0 = first, `(n,)` without repeats.
+        k: length of the list that counts.
+
+    Raises:
+        InputError: no relevant item, or k below 1.
+    """
+    own = np.sort(np.asarray(places, dtype=np.int64))
+    if not own.size or k < 1:
+        raise InputError(f"top-k: {own.size} relevant items and k = {k}; give at least one of each.")
+    hits = own[own < k]
+    best = min(k, len(own))
+    gain = (1 / np.log2(hits + 2)).sum()
+    return {
+        "recall": len(hits) / len(own),
+        "precision": len(hits) / k,
+        "hit": float(len(hits) > 0),
+        "ndcg": float(gain / _discount(best).sum()),
+        "ndcg.cure4rec": float(gain / _discount(len(own)).sum()),
+        "mrr": float(1 / (hits[0] + 1)) if len(hits) else 0.0,
+        "map": float((np.arange(1, len(hits) + 1) / (hits + 1)).sum() / best),
+    }
