@@ -38,6 +38,7 @@ ORDER = [
         "looking",
         "interior",
         "evidence",
+        "preparation",
         "task",
     },
     {"descent", "measure", "task", "findings", "budget", "certified"},

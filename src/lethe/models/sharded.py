@@ -212,7 +212,7 @@ class ShardedRecommender(nn.Module):
 
 
 class Attention(nn.Module):
-    """RecEraser's aggregation of one side: sum_j alpha_j e'_j, e'_j = W_j e_j + b_j, alpha = softmax h^T relu(W e' + b).
+    """RecEraser's sum of one side: alpha_j e'_j over j, e'_j = W_j e_j + b_j, alpha = softmax h^T relu(W e' + b).
 
     Starts as the plain mean (W_j the identity, h zero) so that training can only add to it.
     """

@@ -52,9 +52,11 @@ class Meter:
     """Seconds and peak resident memory (MiB) of a block of code, and how many weights it trained.
 
     `trained` counts the weights that could move in the run of the training loop that had most; 0 where none ran.
+    `prepared` are seconds of what serves further requests as well (`lethe.preparation`); `seconds` are without them.
     """
 
     seconds: float = 0.0
+    prepared: float = 0.0
     peak_memory_mib: float = 0.0
     trained: int = 0
 
@@ -68,12 +70,14 @@ def metered(folder: Path | None = None) -> Iterator[Meter]:
             counted as well: their seconds are added (up to half a second before the last sign of life), and the peak
             is the highest of all.
     """
+    from lethe.preparation import PREPARED
     from lethe.train import TRAINED
 
     meter, done = Meter(), threading.Event()
     earlier, meter.peak_memory_mib = _spent(folder)
     counts: list[int] = []
-    heard = TRAINED.set(counts)
+    prepared: list[float] = []
+    heard, heard_too = TRAINED.set(counts), PREPARED.set(prepared)
     start = time.perf_counter()
 
     def watch() -> None:
@@ -93,9 +97,11 @@ def metered(folder: Path | None = None) -> Iterator[Meter]:
     try:
         yield meter
     finally:
-        meter.seconds = earlier + time.perf_counter() - start
+        meter.prepared = sum(prepared)
+        meter.seconds = earlier + time.perf_counter() - start - meter.prepared
         meter.trained = max(counts, default=0)
         TRAINED.reset(heard)
+        PREPARED.reset(heard_too)
         done.set()
         watcher.join()
 

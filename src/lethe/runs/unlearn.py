@@ -44,6 +44,7 @@ class Manifest:
     environment: dict[str, str]
     trained_parameters: int = 0  # those that an optimiser moved
     preset: str = ""  # the named preset of the method that the options stand on
+    prepared_seconds: float = 0.0  # of what serves further requests as well, beside `seconds`
     load: tuple[str, ...] = ()  # the lines of Python that load the folder
 
 
@@ -169,6 +170,7 @@ def carry_out(
         environment=environment(),
         trained_parameters=meter.trained,
         preset=str(options.get("preset") or ""),
+        prepared_seconds=meter.prepared,
         load=unlearned.loading,
     )
     _save(unlearned, asdict(manifest), Path(out), work, finish)
