@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from lethe.scoring.arrays import FloatArray, vector
 from lethe.scoring.intervals import Interval, percentile, resample
 
 LEAST = 1e-8  # of a denominator, as published
+OVERSAMPLED, POWERS = 8, 12  # directions beyond those asked for, and multiplications, of a randomised SVD
 ACTIVE = 0.05  # share of the users with the most interactions that count as active
 
 
@@ -101,7 +102,7 @@ def item_vectors(pairs: Sequence[tuple[int, int]], items: int, dim: int = 16) ->
     """Vectors of items that who knows the interactions can make without any model, (I, D): a truncated SVD.
 
     Rows of users and columns of items are divided by the roots of their degrees; an item that nobody has is 0. The
-    sign of every dimension is fixed, so that the same interactions give the same vectors.
+    same interactions give the same vectors.
 
     Args:
         pairs: (user, item) interactions.
@@ -109,17 +110,16 @@ def item_vectors(pairs: Sequence[tuple[int, int]], items: int, dim: int = 16) ->
         dim: dimensions, fewer where the matrix has fewer.
     """
     from scipy.sparse import csr_matrix
-    from scipy.sparse.linalg import svds
 
     users = {user: row for row, user in enumerate(dict.fromkeys(user for user, _ in pairs))}
     rows, columns = [users[user] for user, _ in pairs], [item for _, item in pairs]
     held = csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=(len(users), items))
     by_user, by_item = (np.sqrt(np.maximum(np.asarray(held.sum(axis)).ravel(), 1)) for axis in (1, 0))
     scaled = held.multiply(1 / by_user[:, None]).multiply(1 / by_item[None, :]).tocsr()
-    count = min(dim, min(scaled.shape) - 1)
-    if count < 1:
-        return np.asarray(held.sum(0), dtype=np.float64).reshape(items, 1)
-    decomposed: Any = svds(scaled, k=count, v0=np.ones(min(scaled.shape)), solver="arpack")
-    _, strengths, found = decomposed
-    signs = np.sign(found[np.arange(count), np.abs(found).argmax(1)])
-    return found.T * (signs * strengths)
+    count = min(dim, *scaled.shape)
+    # Powers of a few random directions: a Lanczos solver draws anew wherever singular values are equal.
+    space = np.random.default_rng(0).normal(size=(items, min(count + OVERSAMPLED, items)))
+    for _ in range(POWERS):
+        space = np.linalg.qr(scaled.T @ (scaled @ space))[0]
+    _, strengths, found = np.linalg.svd(scaled @ space, full_matrices=False)
+    return space @ found[:count].T * strengths[:count]
