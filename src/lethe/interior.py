@@ -21,10 +21,15 @@ from lethe.looking import better
 from lethe.models.base import IGNORED, Batch, Example, Model
 from lethe.models.classifier import Classifier
 from lethe.models.language import LanguageModel
+from lethe.models.recommender import Recommender
 
 Lens = Callable[[Tensor, bool], Tensor]
 BATCH = 16  # texts per pass: all their states are held at once
-WHAT = {"hidden": "hidden states", "parting": "hidden states where right and wrong answers part"}  # else a logit lens
+WHAT = {  # else a logit lens
+    "hidden": "hidden states",
+    "parting": "hidden states where right and wrong answers part",
+    "alone": "scores without an item's own embedding",
+}
 PENULTIMATE, OUTPUT = "penultimate", "output"
 LENS = ("logp", "reciprocal_rank", "first_logp", "first_rank", "rise", "bend")
 
@@ -44,6 +49,9 @@ def look(model: Model, examples: Sequence[Example], sets: Mapping[str, Mapping[s
     Of a classifier: hidden (N, 1, D), what its last linear layer reads; layerNN.NAME (N, D), what each block before
     gives, in their order; output (N, classes), the logits.
 
+    Of a recommender: alone (N, 2), what an item scores, and the share of the catalogue that it outranks, for its user
+    once the ID embeddings of all the set's items are 0: what content and graph tell without them.
+
     What a model does not have is left out: there is no lens where what stands between its last block and its logits is
     more than a norm, the output embedding and a scale or cap that its configuration tells.
 
@@ -58,6 +66,8 @@ def look(model: Model, examples: Sequence[Example], sets: Mapping[str, Mapping[s
     if isinstance(model, Classifier) and any(isinstance(module, nn.Linear) for module in model.module.modules()):
         told = [(name, *one) for name, roles in sets.items() for one in _features(model, examples, roles["answer"])]
         return {f"{name}.{what}": rows for name, what, rows in told}
+    if isinstance(model, Recommender):
+        return {f"{name}.alone": _alone(model, [examples[i] for i in sets[name]["answer"]]) for name in sets}
     return {}
 
 
@@ -75,6 +85,20 @@ def layers(inside: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]
     if hidden.shape[1] == 1:
         return {key[len(start) + 3 :]: inside[key] for key in blocks} | {PENULTIMATE: hidden[:, 0]}
     return {f"block {number}" if number else "embeddings": hidden[:, number] for number in range(hidden.shape[1])}
+
+
+def _alone(model: Recommender, examples: Sequence[Example]) -> np.ndarray:
+    users, items = (torch.tensor([example.inputs[side] for example in examples]) for side in ("user", "item"))
+    bare = model.copy()
+    bare.guard = None
+    rows = []
+    with bare.evaluating():
+        bare.net.item_table.weight[items.unique()] = 0
+        for who, what in zip(users.split(BATCH), items.split(BATCH), strict=True):
+            scores = bare.scores(who.to(bare.device)).float()
+            own = scores.gather(1, what[:, None].to(scores.device))
+            rows.append(torch.cat([own, (scores < own).float().sum(1, keepdim=True) / (scores.shape[1] - 1)], 1))
+    return torch.cat(rows).cpu().numpy()
 
 
 def _features(model: Classifier, examples: Sequence[Example], numbers: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

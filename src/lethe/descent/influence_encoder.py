@@ -19,6 +19,7 @@ from lethe.losses.influence_encoder import contrast, log_share, preserve, unlear
 from lethe.models.base import Batch, Example
 from lethe.models.influence_encoder import Influenced, InfluenceEncoder, tables
 from lethe.models.recommender import Recommender
+from lethe.preparation import preparing
 from lethe.train import Recipe, Selection, Term, train
 
 KEPT = 0.95  # share of the removed edges in the second view of the contrast
@@ -251,7 +252,8 @@ def encoder_for(model: Recommender, how: Pretraining, folder: str = "") -> tuple
     if not place.exists():
         with only_one(place.with_name(f".{place.name}.lock")):
             if not place.exists():  # another process may have made it while this one waited
-                encoder, told = pretrain(model, how)
+                with preparing():
+                    encoder, told = pretrain(model, how)
                 encoder.save(place, {"recommender": model.fingerprint(), "pretraining": asdict(told)})
     encoder, told = InfluenceEncoder.load(place, *shape)
     return encoder, {"folder": str(place), **told}

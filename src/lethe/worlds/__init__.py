@@ -16,6 +16,7 @@ WORLDS = (
     "faces",
     "facts",
     "fame",
+    "modal_shop",
     "news",
     "saga",
     "scans",
@@ -27,8 +28,8 @@ def records(world: str, split: str, seed: int = 0) -> list[dict[str, Any]]:
     """One split of an embedded world.
 
     Args:
-        world: attributes, authors, digits, exams, experts, faces, facts, fame, news, saga,
-            scans or shop.
+        world: attributes, authors, digits, exams, experts, faces, facts, fame, modal_shop, news,
+            saga, scans or shop.
         split: as the world names it.
         seed: same seed, same records, in every process.
 
