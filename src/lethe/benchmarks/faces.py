@@ -62,6 +62,7 @@ PRESETS = {
     "npo": {"lr": 2e-3, "epochs": 20, "retain_weight": 3.0, "beta": 1.0},
     **SCATTERED,
     "certified": {"damping": 0.1},
+    "influence": {"damping": 3e-3},
     "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
     "retrain": world.RECIPE,
 }

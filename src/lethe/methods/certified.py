@@ -60,7 +60,7 @@ def certified(
     classes_of(request.forget, "certified")
     served = model.copy()
     head = _head(served, request)
-    bias: Tensor | None = head.bias
+    bias = _bias(head)
     records = [*request.forget, *request.retain]
     features, labels, classes = class_features(served, served.encode(records))
     centre = features[len(request.forget) :].double().mean(0) * (bias is not None)
@@ -107,6 +107,10 @@ def _head(model: Model, request: Request) -> nn.Linear:
         f"certified: {type(module).__name__} does not end in a linear layer, and only such a head can be certified; "
         "take another method."
     )
+
+
+def _bias(head: nn.Linear) -> Tensor | None:
+    return head.bias
 
 
 def _shortened(features: Tensor, bias: bool) -> tuple[Tensor, Tensor]:

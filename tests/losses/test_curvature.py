@@ -1,0 +1,49 @@
+"""Inverting a Hessian without it: closed forms, and the series of GIF."""
+
+import pytest
+import torch
+
+from lethe.errors import InputError
+from lethe.losses.curvature import fisher_inverse, influence_direction, neumann, softmax_product
+
+DIAGONAL = torch.tensor([1.0, 2.0]).double()
+ONES = torch.ones(2).double()
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_influence_step_is_retraining_where_the_loss_is_quadratic():
+    rows, aims = drawn(40, 5), drawn(40, seed=1)
+    start = torch.linalg.lstsq(rows, aims).solution
+    slopes = rows * (rows @ start - aims)[:, None]
+    v = influence_direction(slopes[:6].sum(0), slopes[6:].sum(0), 6, 34)
+    retrained = torch.linalg.lstsq(rows[6:], aims[6:]).solution
+    moved = start + torch.linalg.solve(rows[6:].T @ rows[6:] / 34, v)
+    assert (moved - retrained).norm() < 1e-10 < 1e-2 < (start - retrained).norm()
+
+
+def test_the_softmax_product_is_the_hessian_of_the_loss():
+    logits, direction = drawn(4), drawn(4, seed=1)
+    hessian = torch.autograd.functional.hessian(lambda z: -z.log_softmax(-1)[2], logits)
+    assert torch.allclose(softmax_product(logits, direction), hessian @ direction, atol=1e-12)  # pyright: ignore
+
+
+def test_the_series_of_gif_ends_at_the_inverse():
+    def product(x: torch.Tensor) -> torch.Tensor:
+        return DIAGONAL * x
+
+    assert torch.allclose(neumann(product, ONES, 500, 10.0), torch.tensor([1.0, 0.5]).double(), atol=1e-12)
+    early = neumann(product, ONES, 5, 10.0)
+    by_hand = sum((1 - DIAGONAL / 10) ** k for k in range(6)) / 10
+    assert torch.allclose(early, torch.as_tensor(by_hand))
+    damped = neumann(product, ONES, 500, 10.0, damp=0.1)
+    assert torch.allclose(damped, 1 / (DIAGONAL + 1.0), atol=1e-12)  # damp * scale on the diagonal
+
+
+def test_a_scale_below_half_the_curvature_is_refused():
+    with pytest.raises(InputError, match=r"diverges at scale 0\.9"):
+        neumann(lambda x: DIAGONAL * x, ONES, 500, 0.9)
+    with pytest.raises(InputError, match="damping is 0"):
+        fisher_inverse(drawn(3, 2), ONES, 0.0)
