@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -31,6 +32,7 @@ class Recommender(Model):
     abilities: frozenset[str] = frozenset({"loss", "logits", "scores"})
     loss_kind: ClassVar[str] = "ranking"
     record_fields: ClassVar[tuple[str, ...]] = ("user", "item")
+    _held: list[Any] | None = None  # within `evaluating`: the weights with their versions, and their embeddings
 
     @property
     def net(self) -> Any:
@@ -91,6 +93,27 @@ class Recommender(Model):
             left = ~torch.isin(edges[0] * self.net.items + edges[1], torch.tensor(gone, device=edges.device))
             self.net.set_edges(edges[:, left])
 
+    @contextmanager
+    def evaluating(self) -> Iterator[Self]:
+        """Eval mode without gradients, in which unchanged weights are propagated over the graph once."""
+        before = self._held
+        try:
+            with super().evaluating():
+                self._held = []
+                yield self
+        finally:
+            self._held = before
+
+    def embed(self) -> tuple[Tensor, Tensor]:
+        """Final embeddings of all users (U, D) and items (I, D)."""
+        if self._held is None or torch.is_grad_enabled():
+            return self.net.embed()
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        state = [(tensor, tensor._version) for tensor in tensors]
+        if not self._held or not _same(self._held[0], state):
+            self._held[:] = [state, self.net.embed()]
+        return self._held[1]
+
     def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
         """User and item numbers.
 
@@ -142,7 +165,7 @@ class Recommender(Model):
 
     def margins(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores of the batch's items and of its negatives, (B,) each."""
-        users, items = self.net.embed()
+        users, items = self.embed()
         user = users[batch.inputs["users"]]
         return (user * items[batch.inputs["items"]]).sum(-1), (user * items[batch.inputs["negatives"]]).sum(-1)
 
@@ -162,6 +185,10 @@ class Recommender(Model):
 
     def scores(self, users: Tensor) -> Tensor:
         """Scores (B, I) of all items for the users (B,)."""
-        user_table, item_table = self.net.embed()
+        user_table, item_table = self.embed()
         scores = user_table[users] @ item_table.T
         return scores if self.guard is None else self.guard.ranking(users, scores)
+
+
+def _same(one: Sequence[tuple[Tensor, int]], other: Sequence[tuple[Tensor, int]]) -> bool:
+    return len(one) == len(other) and all(a is b and v == w for (a, v), (b, w) in zip(one, other, strict=True))

@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lethe.descent.terms import own_loss
+from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.models.classifier import Classifier
 from lethe.models.language import LanguageModel
+from lethe.registry import did_you_mean
 from lethe.train import Recipe, Term, train
 from lethe.worlds import attributes, authors, digits, exams, experts, faces, facts, news, saga, scans, shop
 from lethe.worlds.cache import cached_model
@@ -250,22 +254,71 @@ def lightgcn(
     records: list[dict[str, Any]], users: int, items: int, seed: int, name: str, recipe: dict[str, Any] = shop.RECIPE
 ) -> Model:
     """LightGCN trained on any interactions, which also are its graph; `users` and `items` count the ids from 0."""
-    from lethe.models.nets import LightGCN
+    return recommender("lightgcn", records, users, items, seed, name, recipe)
+
+
+def recommender(
+    base: str,
+    records: list[dict[str, Any]],
+    users: int,
+    items: int,
+    seed: int,
+    name: str,
+    recipe: dict[str, Any] | None = None,
+    features: Mapping[str, Any] | None = None,
+) -> Model:
+    """A recommender trained on any interactions, which also are its graph.
+
+    Args:
+        base: mf, lightgcn, sgl or simgcl; vbpr, mmgcn or mgcn, which read item features.
+        records: Interactions.
+        users: Number of users; ids count from 0.
+        items: Number of items.
+        seed: Seed of the weights, of the data order and of all that is drawn in training.
+        name: Readable beginning of the name in the cache.
+        recipe: Fields of `lethe.train.Recipe`; by default those found for the base on the shop world.
+        features: Modality (image, text) -> features (items, D), for a base that reads them.
+
+    Raises:
+        InputError: If there is no such base, or features and base do not go together.
+    """
+    from lethe.models import nets
     from lethe.models.recommender import Recommender
 
+    network, reads = base_of(base), base in shop.MULTIMODAL
+    if reads != bool(features):
+        raise InputError(f"{base} reads {'item features: give some' if reads else 'no item features: give none'}.")
+    chosen = shop.RECIPE | shop.RECIPES[base] if recipe is None else recipe
+    content = {modality: np.asarray(rows, dtype=np.float32) for modality, rows in (features or {}).items()}
+    shape: dict[str, Any] = {"users": users, "items": items, "dim": shop.DIM}
+    shape |= {modality: rows.shape[1] for modality, rows in content.items()}
+    shape |= {} if base == "vbpr" else {"layers": 0 if base == "mf" else shop.LAYERS}
     pairs = [[record["user"], record["item"]] for record in records]
-    shape = {"users": users, "items": items, "dim": shop.DIM, "layers": shop.LAYERS}
 
     def build(folder: Path) -> Model:
         import torch
 
         torch.manual_seed(seed)
-        net = LightGCN(**shape)
+        net: Any = nets.ARCHITECTURES[network](**shape)
         net.set_edges(torch.tensor(pairs).T)
-        return fit(Recommender(net), records, recipe, seed, folder, per="example")
+        if content:
+            net.set_content({modality: torch.from_numpy(rows) for modality, rows in content.items()})
+        return fit(Recommender(net), records, chosen, seed, folder, per="example")
 
-    content = {"pairs": pairs, "shape": shape, "recipe": recipe, "seed": seed}
-    return cached_model(name, content, build, family="recommender")
+    told = {"base": base, "pairs": pairs, "shape": shape, "recipe": chosen, "seed": seed, "features": content}
+    return cached_model(name, told, build, family="recommender")
+
+
+def base_of(base: str) -> str:
+    """The architecture behind a base recommender's name; matrix factorisation is LightGCN without layers.
+
+    Raises:
+        InputError: If there is no such base.
+    """
+    if base not in shop.BASES:
+        near = did_you_mean(base, shop.BASES)
+        raise InputError(f"There is no base recommender {base!r}{near}; one of {', '.join(shop.BASES)}.")
+    return shop.BASES[base]
 
 
 def fit(

@@ -46,6 +46,16 @@ RECIPE: dict[str, Any] = {
     "weight_decay": 0.7,
     "schedule": "cosine",
 }
+# Base recommenders by their architecture, and what each changes of the recipe, found on the worlds of seed 1 and 2.
+BASES = {
+    "mf": "LightGCN", "lightgcn": "LightGCN", "sgl": "SGL", "simgcl": "SimGCL",
+    "vbpr": "VBPR", "mmgcn": "MMGCN", "mgcn": "MGCN",
+}  # fmt: skip
+MULTIMODAL = ("vbpr", "mmgcn", "mgcn")
+RECIPES: dict[str, dict[str, Any]] = {
+    "mf": {"weight_decay": 1.5}, "lightgcn": {}, "sgl": {"weight_decay": 1.0}, "simgcl": {},
+    "vbpr": {"weight_decay": 1.5}, "mmgcn": {"lr": 3e-3}, "mgcn": {},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
