@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from lethe.data.content import digest
 from lethe.data.duplicates import Overlap, overlap
+from lethe.data.identities import apart
 from lethe.data.schema import Record, nearest
 from lethe.errors import InputError
 
@@ -36,7 +37,8 @@ class Request:
 
     Raises:
         InputError: On an empty forget set, a repeated id, an unknown intent or scope, or (unless `allow_overlap`) a
-            forget record that another set holds exactly or nearly; see `lethe.data.duplicates.overlap`.
+            forget record that another set holds exactly or nearly, see `lethe.data.duplicates.overlap`, or an
+            "identity" in both forget and retain records where the scope is entity.
     """
 
     forget: Sequence[Record]
@@ -59,6 +61,8 @@ class Request:
             object.__setattr__(self, name, _identified(getattr(self, name), name))
         self._check_ids()
         if not self.allow_overlap:
+            if self.scope == "entity":
+                apart({"forget": self.forget, "retain": self.retain}, mend=", or ask with scope=sample")
             self._check_overlap()
 
     def fingerprint(self) -> str:
