@@ -10,7 +10,7 @@ import lethe
 # Adding a public name is a promise to users: it is made here, on purpose, as well as in the package.
 PUBLIC = [
     "Evidence", "InputError", "Request", "__version__", "audit", "bench", "bench_headlines", "calibrate", "demo",
-    "load", "observe", "rescore", "sequence", "tddbench", "tune", "unlearn", "verify",
+    "load", "observe", "rescore", "sequence", "tddbench", "tune", "ulira", "unlearn", "verify",
 ]  # fmt: skip
 
 HEAVY = [

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lethe.models import load
     from lethe.report.verified import verify
     from lethe.request import Request
-    from lethe.studies import calibrate, rescore, sequence, tddbench
+    from lethe.studies import calibrate, rescore, sequence, tddbench, ulira
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ _HOMES = {
     "sequence": "lethe.studies",
     "tddbench": "lethe.studies",
     "tune": "lethe.api",
+    "ulira": "lethe.studies",
     "unlearn": "lethe.api",
     "verify": "lethe.report.verified",
 }
@@ -49,6 +50,7 @@ __all__ = [
     "sequence",
     "tddbench",
     "tune",
+    "ulira",
     "unlearn",
     "verify",
 ]

@@ -176,9 +176,10 @@ def bench(
 
     `lethe bench headlines` measures the claims of papers (--only, --seeds), `lethe bench calibrate` what every metric
     and attack is worth (--models), `lethe bench thresholds` how often the audit errs (--models), `lethe bench tddbench`
-    21 ways to detect training records (--source, --set), `lethe bench sequence` serves requests one after another
-    (--methods, --set benchmark=NAME --set requests=N), and with --from-logs recorded logs of tofu or tddbench are
-    scored (--control NAME).
+    21 ways to detect training records (--source, --set), `lethe bench ulira` attacks what methods make of shadow models
+    (--methods, --set shadows=N), `lethe bench sequence` serves requests one after another (--methods, --set
+    benchmark=NAME --set requests=N), and with --from-logs recorded logs of tofu or tddbench are scored (--control
+    NAME).
     """
     chosen, options = _gathered(bench, locals())
     chosen.pop("name")

@@ -1,4 +1,4 @@
-"""What `lethe bench` runs beside benchmarks: calibration, membership, requests in sequence, recorded logs."""
+"""What `lethe bench` runs beside benchmarks: calibration, membership, shadow models, sequences, recorded logs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lethe.report.calibration import calibration_table, write_calibration
 from lethe.report.detection import detection_table, read_costs, write_detection
 from lethe.report.recorded import recorded_table, write_recorded
 from lethe.report.sequence import sequence_table, write_sequence
+from lethe.report.shadows import shadows_table, write_shadows
 from lethe.report.thresholds import thresholds_table
 from lethe.runs.bench import divide
 from lethe.runs.calibrate import Calibration, run_calibration
@@ -26,6 +27,8 @@ from lethe.runs.detection import Detection, rescored_detection, run_detection
 from lethe.runs.division import By
 from lethe.runs.recorded import Convention, Recorded, read_recorded
 from lethe.runs.sequence import Costs, Served, run_sequence, save
+from lethe.runs.shadows import METHODS, Shadows, run_shadows
+from lethe.runs.shadows import Setting as ShadowSetting
 from lethe.runs.thresholds import run_thresholds
 
 
@@ -124,6 +127,40 @@ def tddbench(
         )  # fmt: skip
         found, costs = run_detection(out, setting, algorithms=algorithms, workers=workers)
     write_detection(found, costs, out)
+    return found
+
+
+def ulira(
+    *,
+    out: str | Path,
+    benchmark: str = "digits",
+    methods: tuple[str, ...] = METHODS,
+    shadows: int = 64,
+    targets: int = 32,
+    recipe: str = "",
+    seed: int = 0,
+    workers: int = 2,
+    options: Mapping[str, Any] | None = None,
+) -> Shadows:
+    """U-LiRA, LiRA and a population attack on what methods make of classifiers, with managed shadow models.
+
+    Args:
+        out: Folder for results.json, ulira.md and the observations; a killed run goes on where it was.
+        benchmark: A benchmark of classifiers that trains its own models, such as digits or faces.
+        methods: Calls such as scrub:lr=1e-3, over the benchmark's presets.
+        shadows: Models that the attacker knows, an even number; each holds half of the points.
+        targets: Models that are attacked, an even number.
+        recipe: How models are trained where it is not as in the benchmark, such as epochs=40,batch_size=64.
+        seed: Seed of the benchmark's world, of who holds what, and of the bootstrap.
+        workers: Processes.
+        options: Those of the benchmark.
+
+    Raises:
+        InputError: If a count, the benchmark or a method does not fit.
+    """
+    setting = ShadowSetting(benchmark, tuple(sorted((options or {}).items())), shadows, targets, seed, recipe)
+    found = run_shadows(out, setting, methods=methods, workers=workers)
+    write_shadows(found, out)
     return found
 
 
@@ -240,6 +277,8 @@ def shown(name: str, chosen: Mapping[str, Any], options: Mapping[str, Any]) -> S
         _takes("bench tddbench", chosen, {}, "source", "workers", "out")
         found = tddbench(**bind(tddbench, {**options, **chosen, "out": str(out)}, what="bench tddbench"))
         return Shown(detection_table(found, read_costs(out)), out / "tddbench.md")
+    if name == "ulira":
+        return _ulira(chosen, options)
     if name == "sequence":
         return _sequence(chosen, options)
     if "models" in chosen:
@@ -249,6 +288,18 @@ def shown(name: str, chosen: Mapping[str, Any], options: Mapping[str, Any]) -> S
     _takes(f"bench {name} --from-logs", chosen, {}, "from_logs", "control", "out")
     given = bind(read_recorded, {**options, **_controls(chosen)}, what=f"bench {name} --from-logs")
     return Shown(recorded_table(rescore(name, chosen["from_logs"], out=out, **given)), out / "report.html")
+
+
+def _ulira(chosen: Mapping[str, Any], options: Mapping[str, Any]) -> Shown:
+    """What --set names is the study's own where it has such an option, and the benchmark's otherwise."""
+    _takes("bench ulira", chosen, {}, "methods", "split", "workers", "out")
+    own = [option for option in signature(ulira).parameters if option != "options"]
+    given = {key: value for key, value in {**options, **chosen}.items() if key in own}
+    others = {key: value for key, value in {**options, **chosen}.items() if key not in own}
+    if "methods" in given:
+        given["methods"] = tuple(calls(given["methods"]))
+    bound = bind(ulira, {**given, "out": str(chosen["out"])}, what="bench ulira")
+    return Shown(shadows_table(ulira(**bound, options=others)), Path(chosen["out"]) / "ulira.md")
 
 
 def _sequence(chosen: Mapping[str, Any], options: Mapping[str, Any]) -> Shown:
