@@ -101,6 +101,53 @@ def test_half_and_items_of_published_data(cure4rec: Path):
         shop(source=str(cure4rec), split="items", share=0.001)
 
 
+def test_a_file_names_what_is_forgotten_wherever_its_ids_begin(cure4rec: Path):
+    """CURE4Rec counts train and test from 1 and its unlearn_set from 0."""
+    train = world.records("train")
+    users = sorted({row["user"] for row in train})[:3]
+    gone = [row for row in train if row["user"] in users]
+    for part in ("train", "test"):
+        lines = [f"{row['user'] + 1},{row['item'] + 1},1" for row in world.records(part)]
+        (cure4rec / f"{part}.csv").write_text("\n".join(["uid,iid,val", *lines]) + "\n", encoding="utf-8")
+    named = cure4rec / "core_data_5%.csv"
+    for step in (0, 1):
+        lines = [f"{row['user'] + step},{row['item'] + step},1" for row in gone]
+        named.write_text("\n".join(["uid,iid,val", *lines]) + "\n", encoding="utf-8")
+        task = shop(source=str(cure4rec), forget=str(named))
+        assert {row["user"] for row in task.request.forget} == set(users)
+        assert len(task.request.forget) == len(gone)
+        assert not set(users) & {row["user"] for row in task.probes["test"]}  # whole users leave the test, too
+        assert "Ids were counted from 1." in task.note
+    named.write_text("user\n9999\n", encoding="utf-8")
+    with pytest.raises(InputError, match="user 9999 is in none of the interactions"):
+        shop(source=str(cure4rec), forget=str(named), ids="1")
+    with pytest.raises(InputError, match="forgets .* of"):
+        shop(source=str(cure4rec), forget=str(cure4rec / "train.csv"))  # everything
+
+
+def test_some_users_are_looked_at_with_all_that_they_retain(cure4rec: Path):
+    task, every = (shop(source=str(cure4rec), split="random", share=0.2, users=users) for users in (20, 2000))
+    assert task.request.fingerprint() == every.request.fingerprint()
+    chosen = {row["user"] for records in task.probes.values() for row in records}
+    assert len(chosen) <= 20
+    assert len({row["user"] for row in task.probes["forget"]}) == 10
+    for name, records in task.probes.items():
+        assert list(records) == [row for row in every.probes[name] if row["user"] in chosen]
+    assert "Looked at were 20 of" in task.note
+    assert "Looked at" not in every.note
+
+
+def test_planted_interactions_are_new_disliked_and_harmful():
+    task = shop(split="harmful")
+    clean = {(row["user"], row["item"]) for row in [*world.records("train"), *world.records("test")]}
+    pairs = [(row["user"], row["item"]) for row in task.request.forget]
+    assert len(set(pairs)) == len(pairs) > 100
+    assert not clean & set(pairs)
+    assert {(row["user"], row["item"]) for row in task.request.retain} == {
+        (row["user"], row["item"]) for row in world.records("train")
+    }
+
+
 def test_given_models_are_loaded_and_without_any_they_are_trained(cure4rec: Path, monkeypatch: pytest.MonkeyPatch):
     made = Recommender(LightGCN(world.USERS, world.ITEMS, dim=4)).save(cure4rec / "model")
     given = shop(source=str(cure4rec), split="half", model=str(made), control=(str(made),))
@@ -134,7 +181,8 @@ def test_every_metric_can_be_measured():
     task = shop(split="users")
     untrained = Recommender(LightGCN(world.USERS, world.ITEMS)).fresh(0)
     evidence = observe(untrained, task.probes)
-    scores = measure(task.metrics, evidence, [observe(untrained.fresh(1), task.probes)])
-    assert len({score.name for score in scores}) == len(task.metrics)
+    calls = (*task.metrics, *task.beside)
+    scores = measure(calls, evidence, [observe(untrained.fresh(1), task.probes)], evidence)
+    assert len({score.name for score in scores}) == len(calls)
     known = next(score for score in scores if score.name == "recall.at20@forget")
     assert known.value < 0.35  # chance is 20 / 192

@@ -94,7 +94,7 @@ def test_ids_from_1_are_found_out_or_told():
         moved, step = interactions.shifted(records(given), base)  # pyright: ignore[reportArgumentType]
         assert step == wanted
         assert pairs(moved) == [(user - step, item - step) for user, item in given]
-    with pytest.raises(InputError, match="there is user 0, and base is 1"):
+    with pytest.raises(InputError, match="there is user 0, and its ids should begin at 1"):
         interactions.shifted(records(PAIRS), "1")
 
 

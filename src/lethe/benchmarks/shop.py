@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lethe.data.load import load_records
+from lethe.data.interactions import Base
 from lethe.errors import InputError
 from lethe.models.base import Model
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Request
 from lethe.task import Sides, Task, sides_on_disk
-from lethe.worlds.models import lightgcn, shop_model
-from lethe.worlds.shop import PARTS, RECIPE, REQUESTS, Division, Records, divide, first_half
+from lethe.worlds.models import recommender
+from lethe.worlds.published import looked_at, published, tiny
+from lethe.worlds.shop import RECIPE, REQUESTS, Division, Records
 
-PUBLISHED = ("half", "core", "edge", "random", "items")
+TINY = (*REQUESTS, "harmful")
+PUBLISHED = ("half", "core", "edge", "random", "items", "harmful")
+PLANTED = ("poisoned", "harmful")  # what is forgotten does harm: without it test recall rises
 
 METRICS = (
     "distance:set=forget",
     "distance:set=retain",
+    "score_distance:set=forget",
     "recall:set=forget",
     "ndcg:set=forget",
     "forget_rank",
     "membership:variant=loss",
+    "edge_membership",
+    "mi_ratio",
+    "mi_ratio:variant=ng",
     "recall:set=retain",
     "recall:set=test",
     "ndcg:set=test",
+    "group_gap",
+)
+BESIDE = (
+    "score_distance:set=forget,variant=mean",
+    "edge_membership:variant=test",
+    "user_membership",
+    "user_membership:variant=lists",
+    "item_leakage",
+    "precision:set=test",
+    "mrr:set=test",
+    "average_precision:set=test",
+    "hit_rate:set=test",
+    "ndcg:set=test,variant=cure4rec",
+    "recall:set=test,mask=full",
+    "group_gap:variant=gini",
 )
 
 # One rate alone certifies little. These two teach a control a little, too, before they wear it out; at the attack's
@@ -57,6 +75,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 # Published data are larger: fewer, larger steps, and less decay, since a user has more items to tell apart.
 RECIPE_PUBLISHED = {**RECIPE, "epochs": 40, "batch_size": 1024, "weight_decay": 0.1}
+PRESETS_PUBLISHED: Mapping[str, Mapping[str, Any]] = {"retrain": RECIPE_PUBLISHED}
 
 # Controls have seeds of their own: the method `retrain` under seed n would else share its order of data and its
 # negatives with control n, and stand nearer to it than controls stand to each other.
@@ -70,32 +89,45 @@ def shop(
     split: str = "half",
     seed: int = 0,
     share: float = 0.05,
+    forget: str = "",
+    ids: Base = "auto",
+    base: str = "lightgcn",
+    users: int = 2000,
     model: str = "",
     control: tuple[str, ...] = (),
 ) -> Task:
     """Shop: a recommender forgets some purchases, whole users, withdrawn items, or purchases that were planted.
 
     Args:
-        source: tiny (embedded world), or a file or folder with the splits train and test (CURE4Rec, MMRec).
+        source: tiny (embedded world), or a file or folder with the splits train and test (CURE4Rec, MMRec, RecBole).
         split: What is forgotten: half (of some users' purchases), users, items or poisoned (tiny); of published data
-            half, items, or as in CURE4Rec the users that are most active (core), least active (edge) or random.
+            half, items, or as in CURE4Rec the users that are most active (core), least active (edge) or random; of
+            either harmful: edges planted where a model expects them least (UnlearnRec).
         seed: Seed of the embedded world, or of the draw from published data, and of the request.
         share: Share of the users or items that the request concerns, 0 to 1 (published data; half: of the users).
-        model: Folder of the target model; empty trains LightGCN.
+        forget: File of users, items or interactions to forget in place of a split, such as CURE4Rec's unlearn_set.
+        ids: Where the ids of published train and test begin: 0, 1, or auto; those of `forget` begin at 0 or as these.
+        base: Recommender that is trained: mf, lightgcn, sgl or simgcl.
+        users: Most users that are looked at, drawn by the seed, half of them forgotten ones where there are as many.
+        model: Folder of the target model; empty trains one.
         control: Folders of models trained without the forget set; with neither model nor control they are trained.
 
     Raises:
         InputError: If the split does not exist, the data cannot be read, or the share leaves nothing to forget or keep.
     """
-    known = REQUESTS if source == "tiny" else PUBLISHED
+    known = TINY if source == "tiny" else PUBLISHED
     if split not in known:
         near = did_you_mean(split, known)
         raise InputError(f"shop ({source}) has no split {split!r}{near}; one of {', '.join(known)}.")
-    division = _tiny(split, seed) if source == "tiny" else _published(source, split, share, seed)
+    if source == "tiny" and forget:
+        raise InputError("shop: forget names a file, and tiny has splits of its own; give published data as source.")
+    if source == "tiny":
+        division, shape, told = tiny(split, seed, base)
+    else:
+        division, shape, told = published(source, split, share, forget, ids, seed, base, RECIPE_PUBLISHED)
     request = Request(division.forget, division.retain, division.holdout, seed=seed, scope="sample")
-    # All retained records: rankings leave them out.
-    probes = {name: getattr(division, name) for name in ("forget", "retain", "test", "holdout")}
-    target, controls = _models(source, split, seed, division, model, control)
+    probes, seen = looked_at(division, users, seed)
+    target, controls = _models(source, base, shape, division, model, control)
     return Task(
         name="shop",
         family="recommender",
@@ -106,57 +138,25 @@ def shop(
         utility="recall:set=test",
         target=target,
         control=controls,
-        presets=PRESETS if source == "tiny" else {},
+        presets=PRESETS if source == "tiny" else PRESETS_PUBLISHED,
         attacks=ATTACKS,
         floors=("noise", "refusal"),
+        beside=BESIDE,
         note="Rankings hold all items but the user's retained ones; what was forgotten can in part be guessed from the "
-        "rest, so the ideal is the control's value, not 0.",
+        f"rest, so the ideal is the control's value, not 0. {seen} {told}".strip(),
     )
 
 
-def _tiny(split: str, seed: int) -> Division:
-    read = {part: load_records(f"tiny:shop:{part}_{split}", family="recommender", seed=seed) for part in PARTS}
-    return Division(**read)
-
-
-def _published(source: str, split: str, share: float, seed: int) -> Division:
-    if not Path(source).exists():
-        raise InputError(f"shop: {source} does not exist; give tiny, or data with the splits train and test.")
-    train, test = (load_records(source, family="recommender", split=part) for part in ("train", "test"))
-    train = [train[row] for row in np.random.default_rng([seed, 0]).permutation(len(train)).tolist()]
-    side = "item" if split == "items" else "user"
-    chosen = _chosen(Counter(record[side] for record in train), split, share, seed)
-    forget = [record for record in train if record[side] in chosen]
-    if split == "half":
-        forget = first_half(forget)
-    if not 0 < len(forget) < len(train):
-        raise InputError(f"shop: split {split}, share {share:g} forgets {len(forget)} of {len(train)}; choose another.")
-    return divide(train, test, forget, seed, whole="" if split == "half" else side)
-
-
-def _chosen(activity: Counter[int], split: str, share: float, seed: int) -> set[int]:
-    """Users or items that a request concerns; ties in activity go to the lower id."""
-    if split in ("core", "edge"):
-        order = sorted(activity, key=lambda one: (-activity[one] if split == "core" else activity[one], one))
-    else:
-        order = np.random.default_rng([seed, 1]).permutation(sorted(activity)).tolist()
-    return set(order[: int(share * len(order))])
-
-
-def _models(source: str, split: str, seed: int, division: Division, model: str, control: tuple[str, ...]) -> Sides:
+def _models(
+    source: str, base: str, shape: tuple[int, int], division: Division, model: str,
+    control: tuple[str, ...],
+) -> Sides:  # fmt: skip
     if given := sides_on_disk("shop", model, control, family="recommender"):
         return given
-    if source == "tiny":
-        trained = "train_poisoned" if split == "poisoned" else "train"
-        target = partial(shop_model, trained, world_seed=seed)
-        retrained = partial(shop_model, f"retain_{split}", world_seed=seed)
-    else:
-        target, retrained = (partial(_trained, records, division) for records in (division.train, division.retain))
+    recipe = None if source == "tiny" else RECIPE_PUBLISHED
+
+    def trained(records: Records, number: int) -> Model:
+        return recommender(base, records, *shape, number, f"{base}-seed{number}", recipe)
+
+    target, retrained = partial(trained, division.train), partial(trained, division.retain)
     return target, lambda number: retrained(FIRST_CONTROL + number)
-
-
-def _trained(records: Records, division: Division, seed: int) -> Model:
-    """LightGCN with a place for everybody and everything in the data, also for who is held out or forgotten."""
-    everything = [*division.train, *division.test]
-    users, items = (1 + max(record[side] for record in everything) for side in ("user", "item"))
-    return lightgcn(records, users, items, seed, f"lightgcn-seed{seed}", RECIPE_PUBLISHED)

@@ -25,7 +25,7 @@ def shifted(records: Sequence[Record], base: Base, where: str = "the interaction
     """The records with ids from 0, and what was taken from them.
 
     Args:
-        records: Interactions, all parts of a data set together.
+        records: Interactions, all parts of a data set together, or users or items alone.
         base: The lowest id, 0 or 1; auto takes 1 where users and items both begin at 1, as CURE4Rec's train and test
             do (its unlearn_set begins at 0).
         where: Their source, for messages.
@@ -33,12 +33,12 @@ def shifted(records: Sequence[Record], base: Base, where: str = "the interaction
     Raises:
         InputError: If base is 1 and there is an id 0.
     """
-    lowest = {side: min((record[side] for record in records), default=0) for side in SIDES}
+    lowest = {side: min((record[side] for record in records if side in record), default=1) for side in SIDES}
     step = int(set(lowest.values()) == {1}) if base == "auto" else int(base)
     for side in SIDES:
         if lowest[side] < step:
-            raise InputError(f"{where}: there is {side} 0, and base is 1; give base=0.")
-    return [{**record, **{side: record[side] - step for side in SIDES}} for record in records], step
+            raise InputError(f"{where}: there is {side} 0, and its ids should begin at 1; let them begin at 0.")
+    return [{**one, **{side: one[side] - step for side in SIDES if side in one}} for one in records], step
 
 
 def check_once(records: Iterable[Record], where: str) -> None:

@@ -31,6 +31,7 @@ WITHDRAWN = 0.05  # share of the items in the request `items`
 POISONED = 24  # users in the request `poisoned`
 FEATURES = 32
 HOLDOUT = 1000  # pairs that were never bought, at most: enough for an interval of a hundredth
+CANDIDATES = 100_000  # pairs among which these are looked for
 
 REQUESTS = ("half", "users", "items", "poisoned")
 PARTS = ("train", "forget", "retain", "test", "holdout")
@@ -133,10 +134,15 @@ def unseen(forget: Records, known: Sequence[dict[str, Any]], seed: int) -> Recor
     users, items = (Counter(record[side] for record in known) for side in ("user", "item"))
     taken = {(record["user"], record["item"]) for record in known}
     sides = [sorted({record[side] for record in forget}) for side in ("user", "item")]
-    free = [(user, item) for user in sides[0] for item in sides[1] if (user, item) not in taken]
+    count = len(sides[0]) * len(sides[1])
+    rng = np.random.default_rng([seed, 34])
+    # Of many pairs as many as any set of 1,000 needs: all of 10,000 users and items would not fit into memory.
+    places = np.arange(count) if count <= CANDIDATES else np.unique(rng.integers(count, size=CANDIDATES))
+    pairs = [(sides[0][place // len(sides[1])], sides[1][place % len(sides[1])]) for place in places.tolist()]
+    free = [pair for pair in pairs if pair not in taken]
     if not free:
         raise InputError("no pair of the forgotten users and items is left that never was; forget more than one user")
-    order = np.random.default_rng([seed, 34]).permutation(len(free))  # among equals chance decides
+    order = rng.permutation(len(free))  # among equals chance decides
     free = [free[row] for row in order.tolist()]
     popularity = np.log([[users[user], items[item]] for user, item in free], dtype=np.float32)
     found = []
