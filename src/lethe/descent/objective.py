@@ -101,6 +101,8 @@ def _descend(function: Callable[..., Any], model: Model, request: Request, optio
     if retain != "none" and not request.retain:
         raise InputError(f"{who} with retain={retain} needs retain records; give some, or retain=none.")
     unlearned = model.copy()
+    # What an item shows is data, not weights: it goes before any training, whatever the objective then does.
+    unlearned.without([record for record in request.forget if "modality" in record])
     run = {"folder": folder, "checkpoint_every": recipe.checkpoint_every}
     asked = {name: value for name, value in run.items() if name in inspect.signature(function).parameters}
     terms = function(unlearned, request, **options, **asked)

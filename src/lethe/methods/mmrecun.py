@@ -35,13 +35,13 @@ def mmrecun(model: Recommender, request: Request, *, alpha: float = 0.2, rebuild
         rebuild_graph: Take the withdrawn interactions out of the graph; left in, they go on carrying what they carried.
 
     Raises:
-        InputError: If alpha is out of range, or the model reads no content of that name.
+        InputError: If alpha is out of range.
     """
     if not 0 <= alpha <= 1:
         raise InputError(f"mmrecun: alpha is {alpha:g}; it is a share, 0 to 1.")
     withdrawn = [record for record in request.forget if "modality" not in record]
-    content = [record for record in request.forget if "modality" in record]
-    model.without([*content, *(withdrawn if rebuild_graph else ())])
+    if rebuild_graph:
+        model.without(withdrawn)
 
     forgotten = Graph(model.net.users, model.net.items, _edges(withdrawn)).to(model.device)
 

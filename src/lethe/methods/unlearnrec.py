@@ -20,7 +20,7 @@ from lethe.request import Request
 # Weights, rates and rounds of the authors' code; its scripts differ by data set.
 PAPER = {
     "finetune": 10, "pretrain": 200, "every": 5, "drop": 0.05, "layers": 3, "eta": 0.1, "unlearn": 0.5,
-    "preserve": 0.02, "tau": 10.0, "contrast": 1e-3, "lr_encoder": 1e-3, "batch": 512,
+    "unlearn_finetune": 0.2, "preserve": 0.02, "tau": 10.0, "contrast": 1e-3, "lr_encoder": 1e-3, "batch": 512,
 }  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def unlearnrec(
     encoder: str = "",
     finetune: int = 3,
     lr_finetune: float = 1e-3,
+    unlearn_finetune: float = 0.2,
     unlearn: float = 0.5,
     preserve: float = 0.02,
     tau: float = 10.0,
@@ -66,7 +67,8 @@ def unlearnrec(
             recommender, seed and options, and kept in the cache.
         finetune: Epochs over the remaining edges at request time; 0 serves the request without any training.
         lr_finetune: Learning rate of these epochs (Adam).
-        unlearn: Weight of the removed edges' loss, in pre-training and fine-tuning.
+        unlearn_finetune: Weight of the removed edges' loss in these epochs.
+        unlearn: The same in pre-training.
         preserve: Weight of the change among the other items; the term sums over the batch.
         tau: Temperature of the preserved shares.
         form: Loss of a removed edge: softplus of its score, or the score itself (linear).
@@ -105,10 +107,8 @@ def unlearnrec(
     learner = Recommender(Influenced(host, network.to(model.device), free=finetune > 0))
     learner.net.withdraw(removed, left)
     if finetune:
-        fit(
-            learner, host, replace(losses, contrast=0.0), epochs=finetune, lr=lr_finetune, batch_size=batch,
-            seed=request.seed, free=True,
-        )  # fmt: skip
+        served = replace(losses, unlearn=unlearn_finetune)
+        fit(learner, host, served, epochs=finetune, lr=lr_finetune, batch_size=batch, seed=request.seed, free=True)
     with torch.no_grad():
         users, items = learner.net.moved().split([host.net.users, host.net.items])
         unlearned.net.user_table.weight.copy_(users)

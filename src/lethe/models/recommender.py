@@ -118,11 +118,16 @@ class Recommender(Model):
         """User and item numbers.
 
         Raises:
-            InputError: If an id is missing or lies outside the model's tables.
+            InputError: If an id is missing or lies outside the model's tables, or a record is about an item's content.
         """
         users, items = self.net.users, self.net.items
         examples = []
         for row, record in enumerate(records):
+            if "modality" in record:  # trained on as it stands, the purchase itself would be forgotten
+                raise InputError(
+                    f"record {record.get('id', row)!r} withdraws the {record['modality']} of item {record.get('item')}: "
+                    "no interaction to train on; methods that serve this are retrain, finetune and mmrecun."
+                )
             user, item = record.get("user", -1), record.get("item", -1)
             if not (0 <= int(user) < users and 0 <= int(item) < items):
                 raise InputError(

@@ -82,15 +82,21 @@ def _division(request: str, seed: int) -> Division:
     return withdrawal(train, test, request, WITHDRAWN if request != "modality" else LICENSED, seed)
 
 
-def withdrawal(train: Records, test: Records, request: str, share: float, seed: int) -> Division:
-    """The splits of a request for a share of the users, of the items, of both, or of the items' images.
+def withdrawal(
+    train: Records, test: Records, request: str, share: float, seed: int, modality: str = "image"
+) -> Division:
+    """The splits of a request for a share of the users, of the items, of both, or of what the items show.
 
     Args:
         train: interactions that the target is trained on.
         test: interactions that are held out.
-        request: users, items, users_items or modality.
+        request: interactions (half of each user's), users, items, users_items or modality.
         share: of the users or items, 0 to 1.
         seed: seed of the draw.
+        modality: what goes, in a request for content.
+
+    Raises:
+        InputError: if nothing is left to forget or to keep.
     """
     chosen = {
         side: _drawn(train, side, share, [seed, 42, number]) if side in _sides(request) else set()
@@ -102,16 +108,21 @@ def withdrawal(train: Records, test: Records, request: str, share: float, seed: 
 
     if request == "modality":
         # Purchases stay: what is forgotten are covers. Holdout pairs stand beside the purchases of their items.
-        forget = content_records(train, chosen["item"], "image")
+        forget = content_records(train, chosen["item"], modality)
         beside = divide(train, test, [record for record in train if meant(record)], seed)
         return Division(train, forget, train, test, beside.holdout)
     forget = [record for record in train if meant(record)]
+    if request == "interactions":
+        return divide(train, test, first_half(forget), seed)
+    if not 0 < len(forget) < len(train):
+        raise InputError(f"share {share:g} of {request} forgets {len(forget)} of {len(train)}; choose another")
     whole = divide(train, test, forget, seed)
     return Division(train, forget, whole.retain, [record for record in test if not meant(record)], whole.holdout)
 
 
 def _sides(request: str) -> set[str]:
-    return {"users": {"user"}, "items": {"item"}, "users_items": {"user", "item"}, "modality": {"item"}}[request]
+    users = {"user"} if request in ("interactions", "users", "users_items") else set()
+    return users | ({"item"} if request in ("items", "users_items", "modality") else set())
 
 
 def _drawn(train: Records, side: str, share: float, seed: list[int]) -> set[int]:
