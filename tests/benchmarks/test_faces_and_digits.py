@@ -2,23 +2,31 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lethe.benchmarks.digits import digits
 from lethe.benchmarks.faces import faces
+from lethe.data.content import digest
+from lethe.descent.published import clocked
 from lethe.errors import InputError
 from lethe.evidence import observe
 from lethe.measure import compute
+from lethe.methods.cf_k import cf_k
 from lethe.methods.head_mask import head_mask
 from lethe.models.classifier import Classifier
 from lethe.models.nets import SmallCNN
+from lethe.registry import find, settle
+from lethe.request import Request
 from lethe.worlds import faces as world
 
 LETTERS = "abcd"
+PRESET = {"preset": "mufac"}
 
 
 def save_picture(image: np.ndarray, path: Path) -> None:
@@ -150,3 +158,74 @@ def test_digits_come_from_scikit_learn_alone():
         digits(source="hub")
     with pytest.raises(InputError, match="a class from 0 to 9"):
         digits(split="class", number=10)
+
+
+def renamed(official: str, folder: Path, names: dict[str, str]) -> str:
+    """The official files under other names, with the folders of pictures as they are."""
+    shutil.copytree(official, folder)
+    for old, new in names.items():
+        (folder / f"custom_{old}_dataset.csv").rename(folder / new)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"test": "custom_unseen_dataset.csv", "val": "custom_test_dataset.csv"},
+        {"test": "unseen.csv", "val": "test.csv", "train": "train.csv"},
+        {"test": "test.csv", "val": "val.csv", "train": "train.csv"},
+    ],
+)
+def test_every_naming_of_the_sets_is_read_alike(official: str, model: str, tmp_path: Path, names: dict[str, str]):
+    own = faces(source=official, model=model, cut=20, size=world.SIZE)
+    other = faces(source=renamed(official, tmp_path / "data", names), model=model, cut=20, size=world.SIZE)
+    for name, records in own.probes.items():
+        assert [digest(one["image"]) for one in records] == [digest(one["image"]) for one in other.probes[name]]
+
+
+def test_the_household_of_a_file_name_is_the_identity_and_stands_on_one_side(official: str, model: str, tmp_path: Path):
+    task = faces(source=official, model=model, cut=20, size=world.SIZE)
+    assert {record["identity"] for record in task.request.forget} == {"F0000", "F0001"}
+    assert task.request.scope == "entity"
+    assert faces(source=official, model=model, cut=20, size=world.SIZE, align_identity=False).request.scope == "sample"
+    folder = Path(renamed(official, tmp_path / "data", {}))
+    for path in (folder / "test_images").iterdir():
+        path.rename(path.with_name(path.name.replace("F0850", "F0001")))
+    table = folder / "custom_test_dataset.csv"
+    table.write_text(table.read_text().replace("F0850", "F0001"))
+    with pytest.raises(InputError, match=r"faces: identity 'F0001' stands in training .* and in holdout"):
+        faces(source=str(folder), model=model, cut=20, size=world.SIZE)
+
+
+def test_a_table_that_names_a_missing_file_says_in_which_row(official: str, model: str, tmp_path: Path):
+    folder = Path(renamed(official, tmp_path / "data", {}))
+    rows = (folder / "custom_train_dataset.csv").read_text().splitlines()
+    (folder / "train_images" / rows[7].partition(",")[0]).unlink()
+    with pytest.raises(InputError, match=r"custom_train_dataset.csv, row 7, field 'image': .* there is no such file"):
+        faces(source=str(folder), model=model, cut=20, size=world.SIZE)
+
+
+def test_the_note_says_what_nomus_is_not():
+    assert "NoMUS is no distance to the retrained model" in faces().note
+    assert "untrained" in faces().floors
+
+
+@pytest.mark.parametrize(
+    ("retain", "forget", "epochs", "steps"), [(130, 64, 1, 2), (130, 64, 2, 4), (8525, 1500, 2, 255)]
+)
+def test_the_published_neggrad_skips_ticks_whose_batches_differ(retain: int, forget: int, epochs: int, steps: int):
+    assert clocked(retain, forget, 64, epochs) == steps <= epochs * 2 * (retain // 64)
+    assert find("method", "ga").presets["mufac"]["steps"] == 255
+
+
+def test_the_published_cf_3_moves_two_stages_and_the_head():
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    sizes = {"embedding_size": 4, "hidden_sizes": [4, 4, 8, 8], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+    config = ResNetConfig(id2label=dict(enumerate(LETTERS)), **sizes)
+    target, options = Classifier(ResNetForImageClassification(config).eval()), settle(find("method", "cf_k"), PRESET)
+    records = world.records("forget01")
+    made = cf_k(target, Request(records[:8], records[8:], scope="sample"), **options)
+    before, after = target.module.state_dict(), made.module.state_dict()
+    moved = {name.partition(".layers")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"resnet.encoder.stages.2", "resnet.encoder.stages.3", "classifier.1.weight", "classifier.1.bias"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from lethe.data.identities import apart
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.evidence import Spec
@@ -15,8 +17,12 @@ from lethe.task import Sides, Task, sides_on_disk
 from lethe.worlds import faces as world
 from lethe.worlds.models import faces_model
 
-# The official tables; what is called "val" there is the test split, what is called "test" was never trained on.
-TABLES = {"train": "custom_train_dataset", "test": "custom_val_dataset", "unseen": "custom_test_dataset"}
+# Our set -> name of its table, in the official files and as the sets are rightly called. In the official ones "val" is
+# the test set, and "test" holds people never trained on.
+OFFICIAL = {"train": "train", "test": "val", "unseen": "test"}
+RIGHTLY = {"train": "train", "test": "test", "unseen": "unseen"}
+FORMS = ("custom_{}_dataset", "{}")  # of the tables' names
+HOUSEHOLD = re.compile(r"F\d{4}(?=_)")  # F0001 in F0001_AGE_D_18_a1.jpg
 
 METRICS = (
     "distance:set=forget",
@@ -71,6 +77,9 @@ PRESETS = {
 ATTACKS = ("relearn", "relearn:lr=0.0003", "quantize:bits=8", "quantize:bits=4", "merge")
 
 
+NOMUS = "NoMUS is no distance to the retrained model: read accuracy, attack and the untrained row beside it."
+
+
 @benchmark(families={"classifier"}, paper="2311.02240")
 def faces(
     *,
@@ -86,6 +95,10 @@ def faces(
     allow_overlap: bool = False,
 ) -> Task:
     """MUFAC: forget people whose age a classifier was trained to tell; age, the task, says nothing of who they are.
+
+    MUFAC's files call the test set "val", and "test" what no model was trained on; where there is an "unseen", train,
+    test and unseen are what their names say. Images are not augmented, neither in unlearning nor when they are looked
+    at. NoMUS is no distance to the retrained model: a random classifier gets half its accuracy and a half.
 
     Args:
         source: tiny (embedded world), or a folder: MUFAC's own files, or train, test and unseen as tables or images.
@@ -106,8 +119,12 @@ def faces(
     probes = {name: records[:rows] for name, records in sets.items()}
     unseen = load_records("tiny:faces:validation", family="classifier", seed=seed) if source == "tiny" else []
     request = Request(
-        sets["forget"], sets["retain"], sets["holdout"], seed=seed, allow_overlap=allow_overlap, validation=unseen
-    )
+        sets["forget"], sets["retain"], sets["holdout"], seed=seed, allow_overlap=allow_overlap, validation=unseen,
+        scope="entity" if align_identity else "sample",
+    )  # fmt: skip
+    people = {"training": [*sets["forget"], *sets["retain"]], "holdout": sets["holdout"], "test": sets["test"]}
+    if not allow_overlap:
+        apart(people, "faces", ", or set allow_overlap=true")
     target, controls = _models(source, split, seed, model, control)
     return Task(
         name="faces",
@@ -123,7 +140,7 @@ def faces(
         presets=PRESETS if source == "tiny" else {},
         attacks=ATTACKS,
         floors=("noise", "untrained"),
-        note=f"At most {rows} records per evaluation set; holdout are people of whom no model saw a picture.",
+        note=f"At most {rows} records per evaluation set; holdout are people of whom no model saw a picture. {NOMUS}",
     )
 
 
@@ -144,19 +161,40 @@ def _from_folder(source: str, cut: int, align_identity: bool, size: int) -> dict
     folder = Path(source)
     if not folder.is_dir():
         raise InputError(f"faces: {source} is not a folder; give tiny, or a folder with train, test and unseen.")
-    official = (folder / f"{TABLES['train']}.csv").is_file()
-    names = TABLES if official else {name: name for name in TABLES}
-    read = partial(load_records, folder, family="classifier", size=size)
-    train = read(config=names["train"])
+    names = _names(folder)
+    read = partial(_read, folder, size=size)
+    train = read(names["train"])
     # Class names are numbered by the training set, whatever classes the other sets hold.
     classes = sorted({record["class"] for record in train if "class" in record}) or None
     forget, retain = _divide(train, cut, align_identity)
     return {
         "forget": forget,
         "retain": retain,
-        "holdout": [*read(config=names["unseen"], classes=classes)],
-        "test": [*read(config=names["test"], classes=classes)],
+        "holdout": read(names["unseen"], classes=classes),
+        "test": read(names["test"], classes=classes),
     }
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """Set -> name of its table or folder of images."""
+    there = {path.stem if path.is_file() else path.name for path in folder.iterdir()}
+    for form in FORMS:
+        if form.format("train") in there:
+            names = RIGHTLY if form.format("unseen") in there else OFFICIAL
+            return {name: form.format(own) for name, own in names.items()}
+    raise InputError(
+        f"faces: {folder} holds neither {FORMS[0].format('train')}.csv nor a table or folder train; check the path."
+    )
+
+
+def _read(folder: Path, name: str, size: int, classes: Sequence[str] | None = None) -> list[Record]:
+    """A table's records; in MUFAC the household in a file's name is the identity."""
+    records = load_records(folder, family="classifier", config=name, size=size, classes=classes)
+    found: list[Record] = []
+    for record in records:
+        household = HOUSEHOLD.match(Path(str(record.get("path", ""))).name)
+        found.append({"identity": household[0], **record} if household else record)
+    return found
 
 
 def _divide(train: Sequence[Record], cut: int, align_identity: bool) -> tuple[list[Record], list[Record]]:
@@ -174,15 +212,11 @@ def _divide(train: Sequence[Record], cut: int, align_identity: bool) -> tuple[li
 
 
 def _identity(record: Record) -> str:
-    """The record's own field, or the beginning of MUFAC's file names: F0001 in F0001_AGE_D_18_a1.jpg."""
-    if "identity" in record:
-        return str(record["identity"])
-    household, mark, _ = Path(str(record.get("path", ""))).name.partition("_")
-    if not mark:
+    if "identity" not in record:
         raise InputError(
             f"faces: record {record['id']!r} names no identity; add that field, or set align_identity=false."
         )
-    return household
+    return str(record["identity"])
 
 
 def _models(source: str, split: str, seed: int, model: str, control: tuple[str, ...]) -> Sides:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lethe.benchmarks.faces import ATTACKS, METRICS
+from lethe.benchmarks.faces import ATTACKS, METRICS, NOMUS
 from lethe.data import celeba
 from lethe.data.identities import apart
 from lethe.data.images import read_image
@@ -94,7 +94,7 @@ def mucac(
             f"mucac has no attribute {attribute!r}{did_you_mean(attribute, (ALL, *names))}; one of {ALL}, "
             f"{', '.join(names)}."
         )
-    note = f"At most {rows} records per evaluation set; holdout are people of whom no model saw a picture."
+    note = f"At most {rows} records per evaluation set; holdout are people of whom no model saw a picture. {NOMUS}"
     if embedded:
         sets = _embedded(split, seed)
     else:

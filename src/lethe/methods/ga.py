@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from lethe.descent.objective import objective
-from lethe.descent.published import NPO, TOFU
+from lethe.descent.published import MUFAC, MUFAC_STEPS, NPO, TOFU
 from lethe.descent.terms import ascend
 from lethe.losses.divergence import kl
 from lethe.models.base import Batch, Model
@@ -15,7 +15,11 @@ from lethe.train import Term
     needs={"loss"},
     paper="2401.06121",
     retain="none",
-    presets={"paper": TOFU, "grad_ascent_forgetKL": {**NPO, "anchor": 1.0}},
+    presets={
+        "paper": TOFU,
+        "grad_ascent_forgetKL": {**NPO, "anchor": 1.0},
+        "mufac": {**MUFAC, "steps": MUFAC_STEPS},
+    },
 )
 def ga(model: Model, request: Request, *, anchor: float = 0.0) -> list[Term]:
     """Gradient ascent on the forget set: unbounded, so it ends in collapse unless stopped.

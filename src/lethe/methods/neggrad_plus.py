@@ -1,6 +1,7 @@
 """Weighted gradient difference."""
 
 from lethe.descent.objective import objective
+from lethe.descent.published import MUFAC, MUFAC_STEPS
 from lethe.descent.terms import ascend, own_loss
 from lethe.errors import InputError
 from lethe.models.base import Model
@@ -8,7 +9,13 @@ from lethe.request import Request
 from lethe.train import Term
 
 
-@objective(needs={"loss"}, paper="2302.09880", retain=None, requires={"retain"})
+@objective(
+    needs={"loss"},
+    paper="2302.09880",
+    retain=None,
+    requires={"retain"},
+    presets={"mufac": {**MUFAC, "lr": 2e-3, "steps": MUFAC_STEPS, "balance": 0.5}},
+)
 def neggrad_plus(model: Model, request: Request, *, balance: float = 0.9) -> list[Term]:
     """NegGrad+: balance x retain loss - (1 - balance) x forget loss.
 

@@ -1,13 +1,21 @@
 """Teacher and student, alternately."""
 
 from lethe.descent.objective import objective
+from lethe.descent.published import MUFAC
 from lethe.descent.teacher import alternate
 from lethe.models.base import Model
 from lethe.request import Request
 from lethe.train import Term
 
 
-@objective(needs={"logits", "loss"}, families={"classifier"}, paper="2302.09880", retain=None, requires={"retain"})
+@objective(
+    needs={"logits", "loss"},
+    families={"classifier"},
+    paper="2302.09880",
+    retain=None,
+    requires={"retain"},
+    presets={"mufac": {**MUFAC, "epochs": 4, "forget_epochs": 2, "alpha": 1.0, "temperature": 4.0}},
+)
 def scrub(
     model: Model,
     request: Request,
