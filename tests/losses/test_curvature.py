@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lethe.errors import InputError
-from lethe.losses.curvature import fisher_inverse, influence_direction, neumann, softmax_product
+from lethe.losses.curvature import fisher_inverse, influence_direction, kernel_weights, neumann, softmax_product
 
 DIAGONAL = torch.tensor([1.0, 2.0]).double()
 ONES = torch.ones(2).double()
@@ -47,3 +47,9 @@ def test_a_scale_below_half_the_curvature_is_refused():
         neumann(lambda x: DIAGONAL * x, ONES, 500, 0.9)
     with pytest.raises(InputError, match="damping is 0"):
         fisher_inverse(drawn(3, 2), ONES, 0.0)
+
+
+def test_the_kernel_solves_the_ridge_problem_of_the_weights():
+    slopes, residual = drawn(6, 9), drawn(6, seed=1)
+    primal = -torch.linalg.solve(slopes.T @ slopes + 0.3 * torch.eye(9).double(), slopes.T @ residual)
+    assert torch.allclose(kernel_weights(slopes, residual, 0.3), primal, atol=1e-12)

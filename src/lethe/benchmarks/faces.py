@@ -69,6 +69,7 @@ PRESETS = {
     **SCATTERED,
     "certified": {"damping": 0.1},
     "influence": {"damping": 3e-3},
+    "ntk": {"scale": 8.0, "records": 160},
     "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
     "retrain": world.RECIPE,
 }

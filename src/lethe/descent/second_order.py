@@ -97,3 +97,17 @@ def gauss_newton(model: Model, examples: Sequence[Example], weights: Weights, da
         return total / len(examples) + damping * vector
 
     return product
+
+
+def jacobian(model: Model, examples: Sequence[Example], weights: Weights) -> Tensor:
+    """Gradients of every logit of every example's one token, (N V, P) float32, record by record."""
+    rows: list[Tensor] = []
+    with weights.differentiable(model):
+        for row, example in enumerate(examples):
+            logits = model.logits(model.collate([example], [row]).to(model.device))[0, 0]
+            each = torch.eye(len(logits), device=logits.device)
+            slopes = torch.autograd.grad(
+                logits, weights.tensors, each, is_grads_batched=True, allow_unused=True, materialize_grads=True
+            )
+            rows.append(torch.cat([slope.detach().flatten(1).float() for slope in slopes], 1))
+    return torch.cat(rows)

@@ -19,8 +19,9 @@ from lethe.losses.newton import Product
 def influence_direction(forget: Tensor, retain: Tensor, n_forget: int, n_retain: int) -> Tensor:
     """Direction (P,) in which forgetting moves: v = (1/N) sum_f g - n_f / (N n_r) sum_r g, N = n_f + n_r.
 
-    Source: arXiv 2304.04934, after Izzo et al. At the optimum of the mean loss of all records, v is minus the gradient of the mean retain loss, so that H_r^-1 v
-    with the Hessian of that loss is a Newton step on it: exact where the loss is quadratic.
+    Source: arXiv 2304.04934, after Izzo et al. At the optimum of the mean loss of all records, v is minus the gradient
+    of the mean retain loss, so that H_r^-1 v with the Hessian of that loss is a Newton step on it: exact where the loss
+    is quadratic.
 
     Args:
         forget: Sum of the gradients of the forget records (P,).
@@ -80,6 +81,23 @@ def woodfisher_published(gradients: Iterable[Tensor], v: Tensor, count: int) -> 
         k = k - float(k @ g) / (count + t) * o
         o = o - t / (count + t) * o
     return k
+
+
+def kernel_weights(jacobian: Tensor, residual: Tensor, ridge: float) -> Tensor:
+    """-J^T (J J^T + ridge I)^-1 residual, (P,): where a linearised network under weight decay goes from 0.
+
+    The minimum of ||J w + residual||^2 + ridge ||w||^2, by the neural tangent kernel J J^T (Golatkar et al., arXiv
+    2003.02960); its cost grows with the cube of the outputs.
+
+    Args:
+        jacobian: J, one row per output of each record (M, P).
+        residual: f_0 - y (M,).
+        ridge: n times the weight decay, above 0.
+    """
+    kernel = (jacobian @ jacobian.T).double()
+    kernel.diagonal().add_(ridge)
+    solved = torch.linalg.solve(kernel, residual.double())
+    return -(solved.to(jacobian.dtype) @ jacobian).double()
 
 
 def neumann(product: Product, v: Tensor, iterations: int, scale: float, damp: float = 0.0) -> Tensor:
