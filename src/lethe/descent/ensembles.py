@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -26,11 +26,16 @@ from lethe.data.schema import Record
 from lethe.data.shards import Shards
 from lethe.descent.terms import own_loss
 from lethe.errors import InputError, cause
+from lethe.models import nets
 from lethe.models.base import Model
+from lethe.models.graphs import LightGCN
+from lethe.models.recommender import Recommender
 from lethe.models.sharded import ShardedClassifier, ShardedRecommender, described
-from lethe.train import Recipe, Term, train
+from lethe.preparation import preparing
+from lethe.train import Recipe, Selection, Term, train
 
 MANIFEST = "ensemble.json"
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def architecture(model: Model) -> str:
     return digest([told.get("name"), arguments, own])
 
 
-def single(model: Model) -> Model:
+def single(model: M) -> M:
     """The model itself, or of an ensemble one constituent: the architecture that every shard is given."""
     parts = getattr(model.module, "constituents", None)
     if parts is None:
@@ -72,7 +77,7 @@ def names(start: Model, number: int, slices: Sequence[Sequence[Record]], recipe:
     return tuple(keys) if any(slices) else ()
 
 
-def fresh(model: Model, number: int, recipe: Recipe) -> Model:
+def fresh(model: M, number: int, recipe: Recipe) -> M:
     """What a shard's model starts from; of the given one the architecture is used, and no weight."""
     start = single(model).fresh(mix(recipe.seed, 101, number))
     _limit(start, [])
@@ -141,13 +146,67 @@ def check_given(model: Model, shards: Shards, recipe: Recipe) -> None:
         )
 
 
-def joined(model: Model, trained: Sequence[Trained], combine: str) -> Model:
+def serve(
+    model: Model, before: Shards, after: Shards, recipe: Recipe, folder: Path, settings: Mapping[str, Any] | None,
+    trained: bool,
+) -> list[Trained]:  # fmt: skip
+    """The ensemble of what is left. That of all records is trained first, which is counted apart in time.
+
+    Args:
+        model: Gives the architecture; or an ensemble that was trained on `before`.
+        before: All records in their shards.
+        after: Those that are left.
+        recipe: How to train a shard.
+        folder: Where checkpoints are looked for and left.
+        settings: What the folder's ensemble is to be known by; None where the folder is not kept.
+        trained: Whether the ensemble of `before` stands in the folder.
+
+    Raises:
+        InputError: If an ensemble is given that was trained on others, or a checkpoint is damaged.
+    """
+    if not trained:
+        if settings is None:
+            check_given(model, before, recipe)
+        with preparing():
+            first = ensemble(model, before, recipe, folder, at_hand(model))
+            if settings is not None:
+                keep(folder, settings, before, first)
+    made = ensemble(model, after, recipe, folder, at_hand(model))
+    if settings is not None:
+        keep(folder, settings, after, made)
+    return made
+
+
+def joined(model: M, trained: Sequence[Trained], combine: str) -> M:
     """The constituents as one model of the family."""
     made = copy.copy(model)
     kind: Any = ShardedRecommender if model.family == "recommender" else ShardedClassifier
     modules, keys = [one.module for one in trained], [one.key for one in trained]
     made.module = kind(modules, combine=combine, keys=keys, voting=[bool(key) for key in keys]).to(model.device).eval()
     return made
+
+
+def attend(made: Recommender, records: Sequence[Record], recipe: Recipe) -> None:
+    """Train the attention of an ensemble of recommenders on its ranking loss, constituents frozen, in place.
+
+    A frozen constituent is its embeddings: they are computed once, and its graph is not walked at every step.
+    """
+    net = made.net
+    tables = []
+    with made.evaluating():
+        for part in net.constituents:
+            users, items = part.embed()
+            tables.append(LightGCN(net.users, net.items, dim=users.shape[1], layers=0))
+            tables[-1].user_table.weight.copy_(users)
+            tables[-1].item_table.weight.copy_(items)
+    tables[0].set_edges(net.edges.cpu())
+    light = Recommender(ShardedRecommender(tables, net.combine, voting=net.voting.tolist()).to(made.device))
+    nets.reset(light.net.user_attention, mix(recipe.seed, 105))
+    nets.reset(light.net.item_attention, mix(recipe.seed, 106))
+    moving = {name: weight for name, weight in light.module.named_parameters() if "attention" in name}
+    train(light, [Term("attention", light.encode(records), own_loss)], recipe, selection=Selection(moving))
+    net.user_attention.load_state_dict(light.net.user_attention.state_dict())
+    net.item_attention.load_state_dict(light.net.item_attention.state_dict())
 
 
 def at_hand(model: Model) -> dict[str, nn.Module]:
@@ -157,24 +216,24 @@ def at_hand(model: Model) -> dict[str, nn.Module]:
     return {key: part for key, part in zip(keys, parts, strict=True) if key}
 
 
-def check_stored(folder: Path, settings: Mapping[str, Any], records: Sequence[Record]) -> bool:
-    """Whether an ensemble stands in the folder; it then is one of these settings, which has seen just these records.
+def stored(folder: Path, settings: Mapping[str, Any], records: Sequence[Record]) -> dict[str, int] | None:
+    """The shards of these records where an ensemble stands in the folder, made with these settings; None without one.
 
     Raises:
         InputError: If it has other settings, has not seen a record, or has seen one that is not given.
     """
     path = folder / MANIFEST
     if not path.is_file():
-        return False
+        return None
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        stored, seen = told["settings"], told["records"]
+        before, seen, shards = told["settings"], told["records"], told["shards"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({cause(error)}); delete {folder} to train the ensemble anew.") from error
     for name, value in settings.items():
-        if stored.get(name) != value:
+        if before.get(name) != value:
             raise InputError(
-                f"{folder} holds an ensemble with {name}={stored.get(name)}, and {name}={value} is asked for; give "
+                f"{folder} holds an ensemble with {name}={before.get(name)}, and {name}={value} is asked for; give "
                 "another folder, or the option as it was."
             )
     given = {record["id"]: digest(record) for record in records}
@@ -190,13 +249,15 @@ def check_stored(folder: Path, settings: Mapping[str, Any], records: Sequence[Re
             f"{len(missing)} records of the ensemble in {folder} ({missing[0]!r}) stand neither in forget nor in "
             "retain; give in retain all that remain."
         )
-    return True
+    return shards
 
 
-def keep(folder: Path, settings: Mapping[str, Any], records: Sequence[Record], trained: Sequence[Trained]) -> None:
+def keep(folder: Path, settings: Mapping[str, Any], shards: Shards, trained: Sequence[Trained]) -> None:
     """Note what the folder's ensemble has seen, and delete every checkpoint that has seen anything else."""
-    seen = {record["id"]: digest(record) for record in records}
-    write_json(folder / MANIFEST, {"settings": dict(settings), "records": seen})
+    placed = [(number, record) for number, slices in enumerate(shards) for rows in slices for record in rows]
+    seen = {record["id"]: digest(record) for _, record in placed}
+    where = {record["id"]: number for number, record in placed}
+    write_json(folder / MANIFEST, {"settings": dict(settings), "records": seen, "shards": where})
     wanted = {_path(folder, key) for one in trained for key in one.keys}
     for path in folder.glob("*.safetensors"):
         if path not in wanted:

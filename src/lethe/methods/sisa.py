@@ -5,10 +5,9 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from lethe.data.shards import assign, check_numbers
-from lethe.descent.ensembles import architecture, at_hand, check_given, check_stored, ensemble, fresh, joined, keep
+from lethe.descent.ensembles import architecture, fresh, joined, serve, stored
 from lethe.errors import InputError
 from lethe.models.base import Model
-from lethe.preparation import preparing
 from lethe.recipe import Recipe
 from lethe.registry import method
 from lethe.request import Request
@@ -89,15 +88,7 @@ def sisa(
     settings = {"shards": shards, "slices": slices, "by": by, **vars(recipe)}
     settings["architecture"] = architecture(fresh(model, 0, recipe))
     with TemporaryDirectory() as temporary:
-        place = Path(store or folder or temporary)
-        if store is None or not check_stored(place, settings, every):
-            if store is None:
-                check_given(model, before, recipe)
-            with preparing():
-                first = ensemble(model, before, recipe, place, at_hand(model))
-                if store is not None:
-                    keep(place, settings, every, first)
-        trained = ensemble(model, after, recipe, place, at_hand(model))
-        if store is not None:
-            keep(place, settings, request.retain, trained)
+        home = Path(store or folder or temporary)
+        known = store is not None and stored(home, settings, every) is not None
+        trained = serve(model, before, after, recipe, home, settings if store else None, known)
     return joined(model, trained, combine)
