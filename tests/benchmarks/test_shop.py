@@ -121,7 +121,7 @@ def test_a_file_names_what_is_forgotten_wherever_its_ids_begin(cure4rec: Path):
     named.write_text("user\n9999\n", encoding="utf-8")
     with pytest.raises(InputError, match="user 9999 is in none of the interactions"):
         shop(source=str(cure4rec), forget=str(named), ids="1")
-    with pytest.raises(InputError, match="forgets .* of"):
+    with pytest.raises(InputError, match=r"forgets \d+ of"):
         shop(source=str(cure4rec), forget=str(cure4rec / "train.csv"))  # everything
 
 

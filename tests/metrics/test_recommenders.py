@@ -69,7 +69,8 @@ def test_the_full_mask_leaves_forgotten_items_out(evidence: Evidence):
         masked[row["user"], row["item"]] = True
     rows = probes()["test"]
     ranks = ranking.item_ranks(scores, [r["user"] for r in rows], [r["item"] for r in rows], seen=masked)
-    users = list(dict.fromkeys(row["user"] for row in rows))
+    left = {row["user"] for row in probes()["retain"]}
+    users = list(dict.fromkeys(row["user"] for row in rows if row["user"] in left))
     wanted = [
         ranking.of_places([rank - 1 for rank, row in zip(ranks, rows, strict=True) if row["user"] == user], 3)
         for user in users
@@ -81,11 +82,19 @@ def test_the_full_mask_leaves_forgotten_items_out(evidence: Evidence):
         compute("recall:set=forget,mask=full", evidence)
 
 
-def test_users_without_relevant_items_are_counted_and_left_out(evidence: Evidence):
-    score = compute("recall:set=test", evidence)
-    everybody = {row["user"] for rows in probes().values() for row in rows}
-    assert score.n + score.detail["excluded"] == len(everybody)
-    assert score.n == len({row["user"] for row in probes()["test"]})
+def test_users_without_remaining_data_are_counted_and_left_out():
+    gone, sets = probes()["forget"][0]["user"], probes()
+    sets["forget"] = [row for row in tiny.interactions() if row["user"] == gone]
+    sets["retain"] = [row for row in tiny.interactions() if row["user"] != gone]
+    sets["test"].append({"id": "cold", "user": gone, "item": 0})
+    seen = observe(tiny.recommender(seed=3), sets)
+    served = {row["user"] for row in sets["test"]} - {gone}
+    for call in ("recall:set=test", "ndcg:set=test", "mrr:set=test"):
+        score = compute(call, seen)
+        assert (score.n, score.detail["excluded"]) == (len(served), 1)
+    assert compute("recall:set=forget", seen).n == 1  # what is still known of them is asked all the same
+    with pytest.raises(InputError, match="Nobody in the set 'test' has a retained interaction"):
+        compute("recall", observe(tiny.recommender(seed=3), sets | {"test": sets["test"][-1:]}))
 
 
 def test_the_gap_between_groups_by_hand(evidence: Evidence):

@@ -13,6 +13,7 @@ from lethe.score import Score, score_of_items
 from lethe.scoring.ranking import of_places
 
 Mask = Literal["remaining", "full"]
+ABOUT_ANYBODY = ("forget", "holdout")  # sets that ask what is still known of a user, not how well they are served
 
 
 @metric(families={"recommender"}, needs={"scores"})
@@ -40,26 +41,34 @@ def recall(
 def per_user(
     evidence: Evidence, metric: str, what: str, set: str, k: int, mask: Mask = "remaining", variant: str = ""
 ) -> Score:
-    """One of the values of `of_places`, averaged over users with relevant items; others are counted in the detail."""
+    """One of the values of `of_places`, averaged over users with relevant items.
+
+    Who has nothing left that could be known of them is not served: they are left out, and `excluded` counts them.
+    """
     if k < 1:
         raise InputError(f"{metric}: k is {k}; a list holds at least one item.")
     found = ranks_by_user(evidence, set, mask)
     values = [of_places(ranks, k)[what] for ranks in found.values()]
     named = ".".join(filter(None, (variant, f"at{k}", "full" if mask == "full" else "")))
     direction = "control" if set == "forget" else "higher"
-    users = {int(user) for name in evidence.sets() for user in evidence.column(name, "user")}
-    return score_of_items(
-        metric, values, variant=named, set=set, direction=direction, range=(0, 1), excluded=len(users) - len(values)
-    )
+    excluded = len({int(user) for user in evidence.column(set, "user")}) - len(values)
+    return score_of_items(metric, values, variant=named, set=set, direction=direction, range=(0, 1), excluded=excluded)
 
 
 def ranks_by_user(evidence: Evidence, set: str, mask: Mask = "remaining") -> dict[int, np.ndarray]:
     """0-based rank of every relevant item, by user, in a list without retained (full: and without forgotten) items.
 
+    Users of whom nothing is retained are left out, but where they are asked about (forget, holdout).
+
     Raises:
-        InputError: If the forget set is to be masked in its own ranking.
+        InputError: If the forget set is to be masked in its own ranking, or nobody is left.
     """
     ranks = _ranks(evidence, set)
+    if set not in ABOUT_ANYBODY and evidence.has("retain"):
+        left = {int(user) for user in evidence.column("retain", "user")}
+        ranks = {user: own for user, own in ranks.items() if user in left}
+        if not ranks:
+            raise InputError(f"Nobody in the set {set!r} has a retained interaction; nothing is known of them.")
     if mask == "remaining":
         return ranks
     if set == "forget":

@@ -98,10 +98,13 @@ def _named(source: str, train: Records, step: int) -> tuple[Records, str]:
     known = {(record["user"], record["item"]): record for record in train}
     try:
         meant = expand(rows, known, source)
-    except InputError:
-        if not step:
-            raise
-        meant = expand(shifted(rows, "1", source)[0], known, source)  # its ids begin where those of train do
+    except InputError as unknown:
+        try:
+            meant = expand(shifted(rows, "1", source)[0], known, source) if step else []
+        except InputError:
+            meant = []
+        if not meant:  # nor do its ids begin where those of train do
+            raise unknown from None
     gone = [known[record["user"], record["item"]] for record in meant]
     for side in ("user", "item"):
         chosen = {record[side] for record in gone}
