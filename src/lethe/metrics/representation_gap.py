@@ -13,7 +13,6 @@ from lethe.score import Score
 from lethe.scoring.representation import (
     OPEN,
     SURE,
-    Gap,
     gap_closed,
     is_superficial,
     likeness_gap,
@@ -40,10 +39,11 @@ def representation_gap(
 ) -> Score:
     """Share of the distance from the original's to retrained representations that was closed: 0 = none, 1 = all.
 
-    `detail` says how far the original is from the controls beyond their own distance, with its standard error, how much
-    of the gap in forget accuracy was closed, and whether the edit is superficial: the answers went (more than 90 % of
-    that gap) and the representations stayed (less than 10 %). Where the original is no farther from the controls than
-    two seeds of retraining are from each other, representations tell nothing, and nothing is concluded.
+    Below 0 they have gone elsewhere. `detail` says how far the original is from the controls beyond their own distance,
+    with its standard error, how far the representations moved as a share of what retraining moves them, how much of the
+    gap in forget accuracy was closed, and whether the edit is superficial: the answers went (more than 90 % of that
+    gap) and the representations stayed (less than 10 % closed and moved). Where the original is no farther from the
+    controls than two seeds of retraining are from each other, representations tell nothing, and nothing is concluded.
 
     Args:
         set: Records on which representations are compared, named in `Spec.interior`; answers are those of forget.
@@ -67,20 +67,20 @@ def representation_gap(
             "nothing, so give more controls or records, or forget what matters to these."
         )
     value, unknown = gap_closed(own, start, start + gap.value if variant == "cka" else 1.0), float("nan")
+    moved = (1 - cka(states[0], states[1])) / (1 - start)
     return Score(
         "representation_gap", variant if layer == PENULTIMATE else f"{variant}.{layer}", set, value, unknown, unknown,
         len(states[0]), "higher", (-np.inf, np.inf),
-        detail={"layer": layer, "likeness": own, "original": start, "controls": start + gap.value,
-                **_beside(models, gap, value)},
+        detail={"layer": layer, "likeness": own, "original": start, "controls": start + gap.value, "moved": moved,
+                "gap": gap.value, "error": gap.error, **_answers(models, value, moved)},
     )  # fmt: skip
 
 
-def _beside(models: Sequence[Evidence], gap: Gap, value: float) -> dict[str, Any]:
-    """The distance that is to be closed, and what became of the gap in forget accuracy."""
+def _answers(models: Sequence[Evidence], value: float, moved: float) -> dict[str, Any]:
+    """What became of the gap in forget accuracy beside that in representations."""
     known = [float(np.mean([hit[0] for hit in one.per_token("forget", what="hit")])) for one in models]
     retrained = float(np.mean(known[2:]))
-    told = {"gap": gap.value, "error": gap.error}
     if known[1] - retrained < OPEN:
-        return {**told, "superficial": None, "accuracy_closed": None}
+        return {"superficial": None, "accuracy_closed": None}
     closed = gap_closed(known[0], known[1], retrained)
-    return {**told, "superficial": is_superficial(closed, value), "accuracy_closed": closed}
+    return {"superficial": is_superficial(closed, value, moved), "accuracy_closed": closed}

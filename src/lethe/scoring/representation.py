@@ -193,9 +193,18 @@ def gap_closed(own: float, original: float, ideal: float = 1.0) -> float:
     return (own - original) / (ideal - original)
 
 
-def is_superficial(accuracy_closed: float, representation_closed: float) -> bool:
-    """Whether the answers went and the representations stayed: gaps closed by more than 90 % and less than 10 %."""
-    return accuracy_closed > MASKED and representation_closed < UNTOUCHED
+def is_superficial(accuracy_closed: float, representation_closed: float, moved: float) -> bool:
+    """Whether the answers went and the representations stayed where they were.
+
+    The gap in forget accuracy is closed by more than 90 %, that in representations by less than 10 %. What has moved
+    elsewhere than retraining goes is damaged, not superficial: so it has also moved by less than 10 %.
+
+    Args:
+        accuracy_closed: share of the original's forget accuracy beyond the controls' that is gone.
+        representation_closed: share of the way to the controls that was gone.
+        moved: dissimilarity to the original as a share of the controls'.
+    """
+    return accuracy_closed > MASKED and representation_closed < UNTOUCHED and moved < UNTOUCHED
 
 
 def closeness(value: float, retrained: float) -> float:

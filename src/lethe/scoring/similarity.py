@@ -105,12 +105,9 @@ def alike(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0) -> Alike:
     if np.isnan(value):
         return Alike(value, cka_biased(a, b), value, value)
     rng = np.random.default_rng(seed)
-    orders = [[rng.permutation(len(own)) for own, _ in pairs] for _ in range(PERMUTATIONS)]
-    shuffled = (
-        [(own, other[np.ix_(order, order)]) for (own, other), order in zip(pairs, drawn, strict=True)]
-        for drawn in orders
-    )
-    drawn = np.array([_ratio(one) for one in shuffled])
+    sizes = np.prod([np.sqrt(_term(one, one)) for one in zip(*pairs, strict=True)])
+    orders = ([rng.permutation(len(own)) for own, _ in pairs] for _ in range(PERMUTATIONS))
+    drawn = np.array([_term(*_shuffled(pairs, order)) for order in orders]) / sizes
     p = (1 + int((drawn >= value - 1e-12).sum())) / (1 + PERMUTATIONS)
     return Alike(value, cka_biased(a, b), float(np.quantile(drawn, 0.95)), p)
 
@@ -166,18 +163,22 @@ def _centred_pairs(a: npt.ArrayLike, b: npt.ArrayLike, batch: int, seed: int) ->
     return [(_centred(_gram(own[part])), _centred(_gram(other[part]))) for part in parts]
 
 
+def _shuffled(
+    pairs: Sequence[tuple[FloatArray, FloatArray]], orders: Sequence[IntArray]
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """The batches of both models, the records of the second in another order."""
+    others = [other[order][:, order] for (_, other), order in zip(pairs, orders, strict=True)]
+    return [own for own, _ in pairs], others
+
+
 def _ratio(pairs: Sequence[tuple[FloatArray, FloatArray]]) -> float:
-    """CKA from the sums of HSIC_1 over batches, each with the weight of its records."""
-    weights = [1 / (len(own) - 3) for own, _ in pairs]
+    own, other = zip(*pairs, strict=True)
+    return _quotient(_term(own, other), _term(own, own), _term(other, other))
 
-    def term(products: Iterable[float]) -> float:
-        return float(np.dot(weights, list(products)))
 
-    return _quotient(
-        term(float((own * other).sum()) for own, other in pairs),
-        term(float((own * own).sum()) for own, _ in pairs),
-        term(float((other * other).sum()) for _, other in pairs),
-    )
+def _term(own: Sequence[FloatArray], other: Sequence[FloatArray]) -> float:
+    """Sum of HSIC_1 over batches of U-centred Gram matrices, each with the weight of its records."""
+    return float(sum(np.vdot(a, b) / (len(a) - 3) for a, b in zip(own, other, strict=True)))
 
 
 def _rows(states: npt.ArrayLike) -> FloatArray:
