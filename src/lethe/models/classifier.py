@@ -121,14 +121,17 @@ class Classifier(Model):
         return torch.stack([torch.zeros_like(scores), scores], -1) if self.multi_label else scores[:, None]
 
     def features(self, batch: Batch) -> Tensor:
-        """What the last linear layer reads, (B, D)."""
+        """What the last linear layer reads, (B, D); of an ensemble what those of its constituents read, in a row."""
         seen: list[Tensor] = []
-        hook = self._linear()[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        parts: Any = getattr(self.module, "constituents", [self.module])
+        heads = [[layer for layer in part.modules() if isinstance(layer, nn.Linear)][-1] for part in parts]
+        hooks = [head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for head in heads]
         try:
             self._forward(batch)
         finally:
-            hook.remove()
-        return seen[0]
+            for hook in hooks:
+                hook.remove()
+        return torch.cat(seen, -1)
 
     def _forward(self, batch: Batch) -> Any:
         x = batch.inputs["x"]
