@@ -128,6 +128,7 @@ class Names:
         lens: What the logit lens finds of it; higher = more.
         trace: What is left of its concept vectors; higher = more.
         gradient: Size of the gradient on the forget set.
+        representation: How much of the way to the controls the representations of the forget set have gone.
     """
 
     knowledge: str
@@ -146,6 +147,7 @@ class Names:
     lens: str = ""
     trace: str = ""
     gradient: str = ""
+    representation: str = ""
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,14 @@ def calibrated_as(found: Recovery) -> str:
 
 def _wrapper(case: AuditInput) -> Check:
     what = "weights that differ from the original's"
+    inside = case.scores.get(case.names.representation)
+    if inside is not None and inside.detail.get("superficial"):  # whatever it says of itself, and however many weights
+        told = (
+            f"{inside.detail['accuracy_closed']:.0%} of the gap in forget accuracy is closed, "
+            f"{inside.value:.0%} of that in representations: these have moved by {inside.detail['moved']:.0%} of what "
+            "retraining moves them, and another head on them answers as before"
+        )
+        return make("R9", "FAIL", case.changed, reason=told, statistic=what)
     if case.level in WRAPPERS:
         return make(
             "R9", "FAIL", reason=f"the method acts on the {case.level}; without it the weights answer as before"

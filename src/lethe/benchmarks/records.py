@@ -142,6 +142,7 @@ def beside_at(budget: str, family: str, probes: dict[str, list[Record]]) -> tupl
     if budget == "quick" or family == "recommender":
         return tuple(calls)
     calls += ["linear_probe", "cka"]
+    calls += ["cka:variant=original", "representation_gap"] if family == "classifier" else []
     if family == "language":
         calls += ["lens", *(f"leak:variant=k{k}" for k in (1, 16, 128) if k <= SAMPLES[budget])]
     return (*calls, "gradient_mass") if budget == "thorough" else tuple(calls)

@@ -104,6 +104,7 @@ def names_of(scores: Sequence[Score], knowledge: str, utility: str) -> Names:
         lens="".join(named("forget", "lens.reciprocal_rank")[:1]),
         trace="".join(named("forget", "concept_trace.retention", "concept_trace.jaccard")[:1]),
         gradient="".join(named("forget", "gradient_mass.forget")[:1]),
+        representation="".join(named("forget", "representation_gap.cka")[:1]),
     )
 
 
