@@ -44,6 +44,7 @@ PRESETS = {
     "ntk": {"scale": 10.0, "records": 160},
     "unsir_instance": {"lr": 3e-3, "epochs": 20, "impair_epochs": 10},
     "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
+    "sisa": {**world.RECIPE, "shards": 3, "slices": 2},
     "retrain": world.RECIPE,
 }
 # A class is given up sooner than rows in the midst of others. Those from cf_k on had a first look at seed 0.
@@ -74,6 +75,7 @@ CLASS_PRESETS = {
     "scar": {"lr": 1e-3, "epochs": 10},
     "scrub_r": {"lr": 3e-3, "epochs": 12, "forget_epochs": 5, "alpha": 0.1},
     "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
+    "sisa": {**world.RECIPE, "shards": 3, "slices": 2},
     "retrain": world.RECIPE,
 }
 

@@ -71,6 +71,7 @@ PRESETS = {
     "influence": {"damping": 3e-3},
     "ntk": {"scale": 8.0, "records": 160},
     "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
+    "sisa": {**world.RECIPE, "shards": 2, "slices": 2},
     "retrain": world.RECIPE,
 }
 

@@ -70,6 +70,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "grad_diff": {"lr": 1e-2, "epochs": 25, "batch_size": 64, "retain_weight": 2.0, **DECAY},
     "kl_min": {"lr": 1e-2, "epochs": 25, "batch_size": 64},
     "reverse_bpr": {"lr": 3e-2, "epochs": 40, "batch_size": 64, "alpha": 0.01, "schedule": "linear", **DECAY},
+    "sisa": {**RECIPE, "shards": 2, "slices": 1},
+    "receraser": {**{k: v for k, v in RECIPE.items() if k != "optimizer"}, "shards": 2, "attention_lr": 1e-2},
     "retrain": RECIPE,
 }
 

@@ -216,6 +216,20 @@ def at_hand(model: Model) -> dict[str, nn.Module]:
     return {key: part for key, part in zip(keys, parts, strict=True) if key}
 
 
+def known_shards(model: Recommender, records: Sequence[Record]) -> dict[str, int] | None:
+    """The shards of these records where an ensemble of recommenders is given: each knows its own interactions.
+
+    Raises:
+        InputError: If one of the records is in no shard.
+    """
+    parts: Any = getattr(model.module, "constituents", ())
+    own = {pair: number for number, part in enumerate(parts) for pair in map(tuple, part.edges.T.tolist())}
+    where = {record["id"]: own.get((int(record["user"]), int(record["item"])), -1) for record in records}
+    if parts and (strange := [name for name, number in where.items() if number < 0]):
+        raise InputError(f"record {strange[0]!r} is not in the ensemble: no shard knows that interaction.")
+    return where if parts else None
+
+
 def stored(folder: Path, settings: Mapping[str, Any], records: Sequence[Record]) -> dict[str, int] | None:
     """The shards of these records where an ensemble stands in the folder, made with these settings; None without one.
 

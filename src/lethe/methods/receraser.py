@@ -10,7 +10,7 @@ import torch
 
 from lethe.data.schema import Record
 from lethe.data.shards import Shards, assign, check_numbers, place
-from lethe.descent.ensembles import architecture, attend, fresh, joined, serve, stored
+from lethe.descent.ensembles import architecture, attend, fresh, joined, known_shards, serve, stored
 from lethe.descent.terms import own_loss
 from lethe.models.recommender import Recommender
 from lethe.preparation import preparing
@@ -97,7 +97,7 @@ def receraser(
         where = None if store is None else stored(home, settings, every)
         known = where is not None
         with preparing():
-            where = where or _served(model, every)
+            where = where or known_shards(model, every)
             if where is None:
                 first = _pretrained(model, every, recipe, pretrain_epochs or epochs)
                 where = _divided(first, every, by, partition, shards, limits)
@@ -108,14 +108,6 @@ def receraser(
         own = Recipe(lr=attention_lr, epochs=attention_epochs, batch_size=batch_size, seed=recipe.seed)
         attend(made, request.retain, own)
     return made
-
-
-def _served(model: Recommender, records: Sequence[Record]) -> dict[str, int] | None:
-    """The partition of an ensemble that is given: every constituent knows its own interactions."""
-    parts: Any = getattr(model.module, "constituents", ())
-    own = {pair: number for number, part in enumerate(parts) for pair in map(tuple, part.edges.T.tolist())}
-    where = {record["id"]: own.get((record["user"], record["item"]), -1) for record in records}
-    return where if parts else None
 
 
 def _pretrained(model: Recommender, records: Sequence[Record], recipe: Recipe, epochs: int) -> Recommender:
