@@ -34,7 +34,7 @@ FIELDS = {  # by role
     "perturbed": "perturbed_answer",
     "choices": "choices",
 }
-ARRAYS = ("traces", "gradients", "interior", "rankings")  # parts of an evidence that are arrays by name
+ARRAYS = ("traces", "gradients", "interior", "rankings", "untrained")  # parts of an evidence that are arrays by name
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Spec:
         samples: Answers drawn at temperature 1 for each record of single sets, (name, number).
         seed: Seed of these draws.
         top: Length of the lists of items that are kept of every user of a recommender.
+        untrained: Sets on which a network of the model's architecture with newly drawn weights is looked at as well.
     """
 
     max_new_tokens: int = 48
@@ -73,6 +74,7 @@ class Spec:
     samples: tuple[tuple[str, int], ...] = ()
     seed: int = 0
     top: int = 50
+    untrained: tuple[str, ...] = ()
 
 
 @dataclass
@@ -99,6 +101,7 @@ class Evidence:
     interior: dict[str, np.ndarray] = field(default_factory=dict)  # "set.what", see `lethe.interior.look`
     samples: dict[str, list[list[str]]] = field(default_factory=dict)  # set -> drawn answers of every record
     rankings: dict[str, np.ndarray] = field(default_factory=dict)  # of a recommender, see `lethe.looking.rankings`
+    untrained: dict[str, np.ndarray] = field(default_factory=dict)  # set -> log-probabilities of random weights (N, C)
     key: str = ""  # of model, probes and specification together: the name under which it is cached
 
     def sets(self) -> list[str]:
@@ -212,6 +215,16 @@ class Evidence:
         logp = self.tokens["logp"].astype(np.float64)[self.offsets[numbers]]
         rows = np.searchsorted(self.rankings["users"], np.array(self.column(name, "user"), dtype=np.int64))
         return logp + self.rankings["level"].astype(np.float64)[rows]
+
+    def of_untrained(self, name: str) -> np.ndarray:
+        """Log-probabilities (N, C) of a network of this architecture with random weights, the same for all models.
+
+        Raises:
+            InputError: If it was not looked at on that set.
+        """
+        if name not in self.untrained:
+            raise InputError(f"No untrained network was looked at on the set {name!r}; name it in Spec.untrained.")
+        return self.untrained[name]
 
     def generated(self, name: str) -> list[str]:
         """Greedy answers (empty list where none were asked for)."""
@@ -340,6 +353,9 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
         interior=inside,
         samples=drawn,
         rankings=lists,
+        untrained=looking.untrained(
+            model, examples, {name: index[name]["answer"] for name in spec.untrained if name in index}, spec.seed
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from lethe.request import Record
 
 Probes = Mapping[str, Sequence[Record]]
 SAID = ("question", "answer", "text", "raw_prompt", "answer_prefix", "turns")  # the fields that make a text
+UNTRAINED = 15_485_863  # added to the seed: no draw that a model may have started from
 TOKEN_FIELDS = ("logp", "hit", "mean", "std", "rank")
 SCORES_HELD = 2**21  # of a catalogue times the users ranked at a time; a few arrays of that size are held
 
@@ -119,7 +120,9 @@ def rankings(
         p = logp.exp()
         mean = (p * logp).sum(-1)
         std = ((p * logp.square()).sum(-1) - mean.square()).clamp(min=0).sqrt()
-        order = scores.argsort(dim=-1, descending=True, stable=True)  # ties go to the lower id: equal scores say nothing
+        order = scores.argsort(
+            dim=-1, descending=True, stable=True
+        )  # ties go to the lower id: equal scores say nothing
         shown = torch.ones_like(scores, dtype=torch.bool)
         for row, user in enumerate(chosen):
             shown[row, excluded.get(user, [])] = False
@@ -218,3 +221,19 @@ def slopes(model: Model, examples: Sequence[Example], sets: Mapping[str, np.ndar
     numbers = np.unique(np.concatenate(list(sets.values())))
     norms = gradient_norms(model, [examples[i] for i in numbers])
     return {f"{name}.{p}": rows[np.searchsorted(numbers, sets[name])] for name in sets for p, rows in norms.items()}
+
+
+def untrained(
+    model: Model, examples: Sequence[Example], sets: Mapping[str, np.ndarray], seed: int
+) -> dict[str, np.ndarray]:
+    """Log-probabilities (N, C) that newly drawn weights give on each set, of a model whose records are one token."""
+    if not sets:
+        return {}
+    blank = model.fresh(seed + UNTRAINED)
+    numbers = np.unique(np.concatenate(list(sets.values())))
+    found: dict[int, np.ndarray] = {}
+    with blank.evaluating():
+        for batch in blank.batches([examples[i] for i in numbers]):
+            logp = blank.logits(batch)[:, 0].float().log_softmax(-1).cpu().numpy()
+            found |= dict(zip(numbers[batch.index.cpu().numpy()].tolist(), logp, strict=True))
+    return {name: np.stack([found[i] for i in rows.tolist()]) for name, rows in sets.items()}

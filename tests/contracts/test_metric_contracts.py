@@ -28,8 +28,8 @@ from lethe.traces import Traces, remember
 from lethe.worlds.cache import cache_folder
 
 SPEC = Spec(
-    max_new_tokens=12, distributions=("forget", "retain", "holdout"), gradients=("forget", "holdout"),
-    interior=("forget", "retain"), samples=(("forget", 128),),
+    max_new_tokens=12, distributions=("forget", "retain", "holdout", "test"), gradients=("forget", "holdout"),
+    interior=("forget", "retain"), samples=(("forget", 128),), untrained=("forget",),
 )  # fmt: skip
 
 
@@ -64,6 +64,8 @@ def probes(family: str) -> dict[str, list[Record]]:
         sets |= {"forget": asked, "forget_text": asked, "forget_rotated": [with_choices(one, 0) for one in asked]}
         read = ("lowercase", "neighbourhood", "recall")
         sets |= with_derived({name: sets[name] for name in ("forget", "holdout")}, read, neighbours=3)
+    if family == "classifier":
+        sets["test"] = sets["holdout"]
     if family == "recommender":
         known = {(record["user"], record["item"]) for record in (*request.forget, *request.retain)}
         sets["test"] = unseen(sets["retain"], known)

@@ -93,11 +93,11 @@ def modified_entropy(p: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
 def mia_efficacy(retain: npt.ArrayLike, test: npt.ArrayLike, forget: npt.ArrayLike) -> float:
     """Share of the forget set that an SVC takes for *non*-members, in 0..1; ideal is the retrained model's share.
 
-    SVC(C=3, rbf, gamma auto) fitted on one feature, the first `len(test)` retain items against test (SalUn,
-    arXiv 2310.12508). Opposite direction to `mia_member_rate`.
+    SVC(C=3, rbf, gamma auto) fitted on one feature (or several), the first `len(test)` retain items against test
+    (SalUn, arXiv 2310.12508). Opposite direction to `mia_member_rate`.
 
     Args:
-        retain: feature of retain items (such as the confidence in the true class), `(R,)`.
+        retain: feature of retain items (such as the confidence in the true class), `(R,)` or `(R, D)`.
         test: the same of test items, `(N,)`.
         forget: the same of forget items, `(F,)`.
 
@@ -176,11 +176,10 @@ def nomus(utility: float, attack: float, *, weight: float = 0.5) -> float:
     return weight * utility + (1 - weight) * (1 - 2 * abs(attack - 0.5))
 
 
-def zrf(p: npt.ArrayLike, p_untrained: npt.ArrayLike) -> float:
-    """Zero-retrain forgetting `1 - mean JS`, in bits so that it spans 0..1; ideal is the retrained model's value.
+def zrf(p: npt.ArrayLike, p_untrained: npt.ArrayLike) -> FloatArray:
+    """Zero-retrain forgetting `1 - JS` of every item, `(N,)` in 0..1, JS in bits; ideal is the retrained model's value.
 
-    Bad teacher, arXiv 2205.08096. The released code turns the divergence round and divides it by the number of classes
-    as well, so its values crowd near 1.
+    Bad teacher, arXiv 2205.08096.
 
     Args:
         p: probabilities of the unlearned model on the forget set, `(N, C)`.
@@ -189,17 +188,62 @@ def zrf(p: npt.ArrayLike, p_untrained: npt.ArrayLike) -> float:
     Raises:
         InputError: shapes differ, or rows are not probabilities.
     """
-    return float(1 - js(p, p_untrained, unit="bits").mean())
+    return 1 - js(p, p_untrained, unit="bits")
+
+
+def zrf_reference(p: npt.ArrayLike, p_untrained: npt.ArrayLike) -> FloatArray:
+    """ZRF as released code has it, `1 - (KL(m || p) + KL(m || q)) / 2C` of every item, `(N,)`, m the middle, in nats.
+
+    The divergence is turned round and divided by the number of classes C as well, so values crowd near 1.
+
+    Args:
+        p: probabilities of the unlearned model on the forget set, `(N, C)`.
+        p_untrained: those of a randomly initialised model, `(N, C)`.
+
+    Raises:
+        InputError: shapes differ, or rows are not probabilities.
+    """
+    first, second = probabilities(p, "unlearned model"), probabilities(p_untrained, "untrained model")
+    same_shape(first, second, "probabilities")
+    middle = (first + second) / 2
+    return 1 - (middle * (2 * _log(middle) - _log(first) - _log(second))).mean(axis=1) / 2
+
+
+def interclass_confusion(predicted: npt.ArrayLike, labels: npt.ArrayLike, first: int, second: int) -> FloatArray:
+    """1 where one of two classes is taken for the other, else 0, of their items alone `(n,)`.
+
+    Interclass confusion test (arXiv 2201.06640): the labels of two classes were swapped in the forget set; forgetting
+    it must bring this share back to the retrained model's.
+
+    Args:
+        predicted: predicted classes, `(N,)`.
+        labels: true classes, `(N,)`.
+        first: one class.
+        second: the other.
+
+    Raises:
+        InputError: shapes differ, the classes are one, or no item is of either.
+    """
+    said, true = np.asarray(predicted, dtype=np.int64), np.asarray(labels, dtype=np.int64)
+    either = np.isin(true, (first, second))
+    if said.shape != true.shape or first == second or not either.any():
+        raise InputError(f"confusion of {first} and {second}: give predictions for records of two different classes.")
+    return (said[either] == first + second - true[either]).astype(np.float64)
 
 
 def _member_rate(
     attack: Any, retain: npt.ArrayLike, test: npt.ArrayLike, forget: npt.ArrayLike, *, matched: bool = True
 ) -> float:
-    members, others = vector(retain, "retain feature"), vector(test, "test feature")
+    members, others = _columns(retain, "retain feature"), _columns(test, "test feature")
     if matched:
         members = members[: len(others)]
-    attack.fit(np.concatenate([members, others])[:, None], np.repeat([1, 0], [len(members), len(others)]))
-    return float(attack.predict(vector(forget, "forget feature")[:, None]).mean())
+    attack.fit(np.concatenate([members, others]), np.repeat([1, 0], [len(members), len(others)]))
+    return float(attack.predict(_columns(forget, "forget feature")).mean())
+
+
+def _columns(values: npt.ArrayLike, what: str) -> FloatArray:
+    """One feature (N,) or several (N, D) as columns."""
+    return matrix(values, what) if np.ndim(values) == 2 else vector(values, what)[:, None]
 
 
 def _of_true_class(rows: FloatArray, labels: npt.ArrayLike) -> FloatArray:
