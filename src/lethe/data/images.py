@@ -27,7 +27,7 @@ def read_image(
 
     Raises:
         InputError: If the file is missing or in several of the folders, not an image, truncated, suspiciously large,
-            or has more than 8 bits per channel.
+            animated, or has more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 
@@ -45,13 +45,18 @@ def read_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+            opened = Image.open(io.BytesIO(data))
+            # A telephone's MPO holds the picture and a preview of it, no motion.
+            frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
+            picture = ImageOps.exif_transpose(opened)
             deep = picture.mode[0] in "IF"
             picture = picture.convert("RGB")
             if size is not None:
                 picture = ImageOps.fit(picture, (width, height), method=Image.Resampling.BICUBIC)
     except Exception as error:  # Pillow's decoders raise whatever their format's code raises
         raise InputError(f"{name}: is not a whole image ({error}); get the file again") from error
+    if frames > 1:
+        raise InputError(f"{name}: has {frames} frames; save the one that is meant as an image of its own")
     if deep:
         raise InputError(f"{name}: has more than 8 bits per channel; save it with 8")
     return np.asarray(picture, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
