@@ -106,7 +106,9 @@ def metrics_for(family: str, probes: dict[str, list[Record]]) -> tuple[str, ...]
         calls += ["accuracy:set=forget", "accuracy:set=retain"]
         calls += ["mia_loss:set=forget"] if "holdout" in probes else []
     elif family == "recommender":
-        calls += ["recall:set=forget", "ndcg:set=forget", "forget_rank", "recall:set=retain", "ndcg:set=retain"]
+        calls += ["score_distance", "recall:set=forget", "ndcg:set=forget", "forget_rank", "mi_ratio"]
+        calls += ["recall:set=retain", "ndcg:set=retain"]
+        calls += ["edge_membership", "mi_ratio:variant=ng"] if "holdout" in probes else []
     else:
         asked = all("question" in record for record in probes["forget"])
         wrong = all("perturbed_answer" in record for record in probes["forget"])
@@ -139,6 +141,9 @@ def beside_at(budget: str, family: str, probes: dict[str, list[Record]]) -> tupl
     """Metrics that the checklist reads and that not all records allow."""
     calls = ["calibration_error"]
     calls += ["membership_difference"] if "holdout" in probes else []
+    if family == "recommender":
+        calls += ["item_leakage", "group_gap:set=retain"]
+        calls += ["user_membership:variant=lists"] if "holdout" in probes else []
     if budget == "quick" or family == "recommender":
         return tuple(calls)
     calls += ["linear_probe", "cka"]

@@ -6,15 +6,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from lethe.findings import Check, EvidenceClass, LeftOut
 from lethe.report import blind, verdicts
 from lethe.report.attacks import Curve, curves
 from lethe.report.directions import Directions, directions
+from lethe.report.expenses import Expense, expenses
 from lethe.report.heat import Heat, heat
 from lethe.report.intake import Asked, intake_of
-from lethe.report.numbers import count, finite, joined, number
+from lethe.report.numbers import count, joined
+from lethe.report.profile import Profile, profile
+from lethe.report.rankings import Listed, rankings
 from lethe.report.reach import Reached, reached
 from lethe.report.tables import Column, Group, columns, groups, settings
 from lethe.report.verdicts import Finding, Line
@@ -63,18 +65,6 @@ class MethodCard:
 
 
 @dataclass(frozen=True)
-class Expense:
-    """What one group cost, over its seeds."""
-
-    label: str
-    role: str
-    seeds: str
-    seconds: str
-    memory: str
-    changed: str
-
-
-@dataclass(frozen=True)
 class Section:
     """One benchmark."""
 
@@ -94,10 +84,12 @@ class Section:
     directions: Directions | str  # of the recovery over methods and attacks, or why there are none
     left_out: list[tuple[LeftOut, str]]  # attacks that were not made, and on whom
     items: list[Item]
+    rankings: list[Listed]  # lists of some users of a recommender
     cards: list[MethodCard]
     expenses: list[Expense]
     asked_for: Asked | None  # the intake, where this is an audit
     blind: str  # what was found of the membership split without a model
+    profile: Profile | None  # likeness to controls and original layer by layer, where it was measured
     passes: str  # how often the models were looked at
 
     @property
@@ -124,6 +116,11 @@ class Section:
     def heat_chunks(self) -> list[list[int]]:
         """Numbers of the attacked groups in such portions."""
         return _portions(len(self.heat.labels))
+
+    @property
+    def compared(self) -> bool:
+        """Whether the cost of a request can be told beside that of retraining."""
+        return any(expense.speedup for expense in self.expenses)
 
     @property
     def controls(self) -> int:
@@ -200,10 +197,12 @@ def _section(benchmark: BenchmarkResult, place: int, costs: Mapping[str, Cost], 
         directions=directions(table, lines, by_name.get(benchmark.knowledge), by_name.get(benchmark.utility)),
         left_out=verdicts.unmade(found, benchmark.left_out),
         items=_items(benchmark, lines),
+        rankings=rankings(benchmark, lines),
         cards=[_card(line) for line in lines if line.first.method],
-        expenses=[_expense(line, benchmark.name, costs) for line in lines],
+        expenses=expenses(benchmark.name, lines, costs),
         asked_for=put,
         blind=blind.told(benchmark.blind),
+        profile=profile(lines),
         passes=looked(benchmark.passes),
     )
 
@@ -250,21 +249,6 @@ def _card(line: Group) -> MethodCard:
         paper=f"arXiv:{on_arxiv[1]}" if on_arxiv else paper,
         link=f"https://arxiv.org/abs/{on_arxiv[1]}" if on_arxiv else "",
         options=options,
-    )
-
-
-def _expense(line: Group, benchmark: str, costs: Mapping[str, Cost]) -> Expense:
-    known = [costs[key] for row in line.rows if (key := f"{benchmark}/{row.id}") in costs]
-    seconds = [value for cost in known if (value := finite(cost.seconds)) is not None]
-    memory = [value for cost in known if (value := finite(cost.peak_memory_mib)) is not None]
-    changed = sorted({row.changed for row in line.rows if not row.failure}) or [0]
-    return Expense(
-        label=line.label,
-        role=line.role,
-        seeds=count(len(line.rows), "seed"),
-        seconds=number(fmean(seconds) if seconds else None, 1),
-        memory=number(max(memory, default=None), 0),
-        changed=f"{changed[0]:,}" if len(changed) == 1 else f"{changed[0]:,} to {changed[-1]:,}",
     )
 
 

@@ -23,6 +23,7 @@ from lethe.measure import measurable
 from lethe.registry import bind, find, parse_call, settle
 from lethe.runs.cells import Cell, Made, Plan, base_row, forget_caches, looks, method_row, prepare, trace_attack
 from lethe.runs.environment import code
+from lethe.runs.rankings import names_of, users_of
 from lethe.runs.results import BenchmarkResult, Blind, Cost, Row
 from lethe.runs.unlearn import describe_request
 from lethe.runs.verdicts import judged
@@ -111,6 +112,8 @@ def run_plan(
         passes=pool.map(looks, [(plan,)])[0] | {"reused": sum(one.reused for row in rows for one in row.recoveries)},
         budget=budget,
         left_out=tuple(left_out),
+        listed=users_of(task),
+        named=names_of(task),
     )
     return result, {f"{task.name}/{one.row.id}": one.cost for one in made if one.cost is not None}
 

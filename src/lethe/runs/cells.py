@@ -23,6 +23,7 @@ from lethe.measure import compute, measurable, measure
 from lethe.models import load
 from lethe.models.base import Model
 from lethe.registry import find, parse_call
+from lethe.runs.rankings import lists_of
 from lethe.runs.results import Cost, Role, Row, load_row
 from lethe.runs.unlearn import carry_out, changed_weights, describe_request, options_in_force
 from lethe.score import Score
@@ -166,6 +167,7 @@ def base_row(plan: Plan, role: str, number: int) -> Made:
         scores=plan.scores(evidence),
         answers=answers(evidence),
         evidence=evidence.key,
+        lists=lists_of(plan.task(), evidence),
     )
     return Made(row, None, _retain_loss(evidence))
 
@@ -212,10 +214,11 @@ def _method_row(plan: Plan, cell: Cell) -> Made:
         left_out=tuple(one for one in found if isinstance(one, LeftOut)),
         answers=answers(evidence),
         evidence=evidence.key,
+        lists=lists_of(task, evidence),
         trained=manifest.get("trained_parameters"),
         card={**_card(cell.method, manifest["options"]), **_marks(plan, cell, model, manifest)},
     )
-    cost = Cost(manifest["seconds"], manifest["peak_memory_mib"])
+    cost = Cost(manifest["seconds"], manifest["peak_memory_mib"], manifest.get("prepared_seconds", 0.0))
     content = {"key": key, "row": asdict(row), "cost": asdict(cost), "retain_loss": _retain_loss(evidence)}
     write_json(path, content, nan="null")
     made = _stored(path, key)
@@ -253,7 +256,7 @@ def _unlearned(plan: Plan, cell: Cell, key: str) -> tuple[Model, dict[str, Any]]
     made = [_manifest(place) for place in (*places, folder)]
     begun, ended = ([manifest[end] for manifest in made] for end in ("weights_before", "weights_after"))
     check_sequence(plan.side("target", 0).fingerprint(), begun, ended)
-    cost = {"seconds": sum(manifest["seconds"] for manifest in made)}
+    cost = {name: sum(manifest.get(name, 0.0) for manifest in made) for name in ("seconds", "prepared_seconds")}
     cost["peak_memory_mib"] = max(manifest["peak_memory_mib"] for manifest in made)
     return load(folder, family=task.family), {**made[-1], **cost}
 

@@ -40,6 +40,7 @@ class Row:
     evidence: str = ""  # key of what was observed of the model
     failure: str = ""  # why there is no model, in one line; such a row has no scores
     left_out: tuple[LeftOut, ...] = ()  # attacks that were meant for it and could not be made
+    lists: dict[str, list[int]] = field(default_factory=dict)  # first items of sampled users of a recommender
 
     def score(self, name: str) -> Score | None:
         """The score of that qualified name, or None."""
@@ -52,6 +53,7 @@ class Cost:
 
     seconds: float
     peak_memory_mib: float
+    prepared: float = 0.0  # seconds of what serves further requests as well, beside `seconds`
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class BenchmarkResult:
     passes: dict[str, int] = field(default_factory=dict)  # per model: texts asked for, distinct texts, prompts; reused
     budget: str = ""  # of an audit: quick, standard or thorough
     left_out: tuple[LeftOut, ...] = ()  # attacks that no row was given: too dear, or not for these models and records
+    listed: tuple[dict[str, Any], ...] = ()  # users of a recommender whose lists are told: user, forgotten, retained
+    named: dict[str, str] = field(default_factory=dict)  # what items are called, by id
 
     def of_role(self, role: Role) -> list[Row]:
         """Rows of one role."""
@@ -126,7 +130,7 @@ def _benchmark(data: Mapping[str, Any]) -> BenchmarkResult:
     rows = tuple(load_row(entry) for entry in data["rows"])
     blind = Blind(**data["blind"]) if data.get("blind") else None
     lists = {name: tuple(data[name]) for name in ("columns", "items")}
-    lists["left_out"] = _load_left_out(data.get("left_out", ()))
+    lists |= {"left_out": _load_left_out(data.get("left_out", ())), "listed": tuple(data.get("listed", ()))}
     return BenchmarkResult(**{**data, **lists, "rows": rows, "blind": blind})
 
 
