@@ -1,6 +1,6 @@
 """Noise on the weights: is the forgetting as robust as what it hides?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -77,7 +77,7 @@ def _moved(model: Model, direction: Mapping[str, Tensor], scale: float) -> Model
     return moved
 
 
-def _loss(model: Model, examples: list[Example]) -> float:
+def _loss(model: Model, examples: Sequence[Example]) -> float:
     """Mean loss per scored token over the examples."""
     sizes = torch.tensor([example.size for example in examples])
     return float((per_example(model, examples) / sizes).mean())
