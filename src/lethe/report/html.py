@@ -13,6 +13,7 @@ from lethe.report.heat import MARKS, SHADES
 from lethe.report.numbers import number, printable, share
 from lethe.report.panels import Tier, tiers
 from lethe.report.plots import scatter, styles, variance
+from lethe.report.profile import figure
 from lethe.report.verdicts import MEANING, amounts, chance, small
 from lethe.report.view import Section, View
 from lethe.scoring.recovery import MIN_SPAN
@@ -34,6 +35,7 @@ def html(view: View) -> str:
         tiers={section.anchor: _tiers(section) for section in view.sections},
         styles={section.anchor: styles(section.attacks, section.heat.labels) for section in view.sections},
         directions={section.anchor: _directions(section) for section in view.sections},
+        profiles={section.anchor: _profiles(section) for section in view.sections},
     )
 
 
@@ -79,6 +81,14 @@ def _scatter(section: Section) -> Markup | None:
 def _directions(section: Section) -> Markup | None:
     found = section.directions
     return None if isinstance(found, str) else variance(f"{section.anchor}-directions", found)
+
+
+def _profiles(section: Section) -> list[tuple[str, Markup]]:
+    """The side that each panel compares with, and the panel."""
+    found = section.profile
+    panels = found.panels if found else ()
+    drawn = found.styles if found else {}
+    return [(one.side, figure(one, drawn, f"{section.anchor}-profile-{one.side}")) for one in panels]
 
 
 def _tiers(section: Section) -> list[Tier]:
