@@ -25,6 +25,12 @@ METRICS = (
     "probability:set=forget",
     "mia_loss",
     "membership:variant=loss",
+    "js",
+    "zrf",
+    "mia_efficacy",
+    "mia_member_rate",
+    "average_gap",
+    "nomus",
 )
 
 # Options under which each method forgets; found with other seeds (another division, other wrong labels), reported on
@@ -122,7 +128,7 @@ def digits(
         utility="accuracy:set=test",
         target=partial(digits_model, "train", world_seed=seed),
         control=partial(digits_model, f"retain{ending}", world_seed=seed),
-        spec=Spec(rows=len(test)),
+        spec=Spec(rows=len(test), distributions=("forget", "retain", "holdout"), untrained=("forget",)),
         presets=CLASS_PRESETS if split == "class" else PRESETS,
         attacks=("relearn", "relearn:lr=0.0003", "quantize:bits=8", "quantize:bits=4", "merge"),
         floors=("noise", "untrained", *(("head_mask",) if split == "class" else ())),
