@@ -72,8 +72,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "reverse_bpr": {"lr": 3e-2, "epochs": 40, "batch_size": 64, "alpha": 0.01, "schedule": "linear", **DECAY},
     "sisa": {**RECIPE, "shards": 2, "slices": 1},
     "receraser": {**{k: v for k, v in RECIPE.items() if k != "optimizer"}, "shards": 2, "attention_lr": 1e-2},
+    "mmrecun": {"lr": 3e-2, "epochs": 8, "batch_size": 128, "alpha": 0.005, "schedule": "linear", **DECAY},
+    # At the paper's temperature of 10 the preserved shares hold next to nothing.
+    "unlearnrec": {
+        "finetune": 2, "lr_finetune": 3e-2, "unlearn_finetune": 0.5, "unlearn": 1.0, "preserve": 0.1, "tau": 2.0,
+        "share": "softplus", "batch": 256, "pretrain": 80, "every": 5, "drop": 0.3, "lr_encoder": 3e-3, "layers": 2,
+        "eta": 1.0,
+    },
     "retrain": RECIPE,
-}
+}  # fmt: skip
 
 # Published data are larger: fewer, larger steps, and less decay, since a user has more items to tell apart.
 RECIPE_PUBLISHED = {**RECIPE, "epochs": 40, "batch_size": 1024, "weight_decay": 0.1}
