@@ -36,7 +36,10 @@ METRICS = (
 ATTACKS = ("relearn:lr=0.01,batch_size=32,steps=20,40,80", "quantize:bits=8", "quantize:bits=4", "merge")
 
 # Options under which each method does what it can with vbpr, found on the worlds of seed 1 and 2.
-PRESETS: Mapping[str, Mapping[str, Any]] = {}
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "finetune": {"lr": 1e-2, "epochs": 30, "batch_size": 256, "weight_decay": 2.0, "schedule": "cosine"},
+    "retrain": RECIPE | RECIPES["vbpr"],
+}
 
 # Sizes and rate of the published host; its data are larger than the embedded shop.
 RECIPE_PUBLISHED = {"lr": 1e-3, "epochs": 100, "batch_size": 2048, "optimizer": "adamw", "weight_decay": 0.1}
@@ -82,8 +85,6 @@ def mmrec(
         raise InputError(f"mmrec: {base} reads no content that could be withdrawn; use {', '.join(MULTIMODAL)}.")
     division, features = _tiny(split, seed) if source == "tiny" else _published(source, split, share, modality, seed)
     content = split == "modality"
-    if content and modality not in features:
-        raise InputError(f"mmrec: {source} holds no {modality} features; there are {', '.join(features)}.")
     # What is looked at are interactions, also where their items' content is forgotten.
     forget = [{name: value for name, value in record.items() if name != "modality"} for record in division.forget]
     probes = {"forget": forget, **{name: getattr(division, name) for name in ("retain", "test", "holdout")}}
@@ -127,6 +128,8 @@ def _published(source: str, split: str, share: float, modality: str, seed: int) 
     features = {name: load_features(file, items) for name, file in files.items() if file.exists()}
     if not features:
         raise InputError(f"mmrec: {source} holds neither image_feat.npy nor text_feat.npy; give one of them, or both.")
+    if split == "modality" and modality not in features:
+        raise InputError(f"mmrec: {source} holds no {modality} features; there are {', '.join(features)}.")
     return withdrawal(train, test, split, share, seed, modality), features
 
 
