@@ -41,7 +41,7 @@ ORDER = [
         "preparation",
         "task",
     },
-    {"descent", "measure", "task", "findings", "budget", "certified"},
+    {"descent", "measure", "task", "findings", "budget", "certified", "tabular"},
     {"methods", "metrics", "attacks"},
     {"benchmarks", "worlds", "headlines", "detection"},
     {"auditing"},
