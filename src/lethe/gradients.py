@@ -55,7 +55,7 @@ class Setting:
     def batch(self, step: int, term: Term, rows: list[int]) -> Batch:
         """The whole batch of a term, the same on every process, so that what is sampled with it is the same, too."""
         rng = torch.Generator().manual_seed(mix(self.recipe.seed, 17, step, self._number(term)))
-        return self.model.collate([term.examples[row] for row in rows], rows, rng)
+        return self.model.collate(self.model.picked(term.examples, rows), rows, rng)
 
     def backward(self, step: int, term: Term, batch: Batch, total: int, along: Direction | None) -> float:
         """Add one term's gradient, divided by the whole batch's count, to `.grad`; returns the term's value.

@@ -123,7 +123,7 @@ def test_nothing_is_users_times_items():
 
 
 def drawn(model: Recommender, user: int, item: int, count: int, seed: int = 0) -> Tensor:
-    examples = model.encode([{"user": user, "item": item}]) * count
+    examples = [*model.encode([{"user": user, "item": item}])] * count
     return model.collate(examples, range(count), torch.Generator().manual_seed(seed)).inputs["negatives"]
 
 

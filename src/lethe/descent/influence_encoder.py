@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -183,7 +183,7 @@ def _contrast(net: Influenced, batch: Batch) -> Tensor:
     return torch.stack(terms).sum()
 
 
-def _examples(learner: Recommender) -> list[Example]:
+def _examples(learner: Recommender) -> Sequence[Example]:
     """The edges that stay, as records to train on."""
     edges = learner.net.edges.T.tolist()
     return learner.encode([{"user": user, "item": item} for user, item in edges])

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -91,7 +92,7 @@ def released_scale(step: Tensor, without: Tensor) -> float:
     return 1 + 2 * lever * float(error.norm()) / length
 
 
-def _residual(model: Model, examples: list[Example]) -> tuple[Tensor, int]:
+def _residual(model: Model, examples: Sequence[Example]) -> tuple[Tensor, int]:
     """f_0 - y of every class (M,): probabilities less one-hot labels, record by record."""
     order, found = [], []
     with model.evaluating():

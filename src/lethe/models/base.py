@@ -75,8 +75,12 @@ class Model(ABC):
         self.guard: Guard | None = None  # rules at the output, kept in the model's folder
 
     @abstractmethod
-    def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> Sequence[Example]:
         """Records as examples; text is tokenised here, once."""
+
+    def picked(self, examples: Sequence[Example], rows: Sequence[int]) -> Sequence[Example]:
+        """The examples at these positions."""
+        return [examples[row] for row in rows]
 
     @abstractmethod
     def collate(self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None) -> Batch:
@@ -127,7 +131,7 @@ class Model(ABC):
         for start in range(0, len(order), size):
             index = order[start : start + size]
             rng = torch.Generator().manual_seed(start)
-            yield self.collate([examples[i] for i in index], index, rng).to(self.device)
+            yield self.collate(self.picked(examples, index), index, rng).to(self.device)
 
     def copy(self) -> Self:
         """An independent model with equal weights; tokenizers and other frozen parts are shared."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,35 @@ from lethe.models.base import Batch, Example, Model, check_weights
 from lethe.registry import did_you_mean
 
 TRIES = 20  # rounds of drawing negatives blindly, before the items of the few users that are left are looked through
+
+
+class Interactions(Sequence[Example]):
+    """Examples held as two rows of numbers: of millions, an object each would take most of the memory and time.
+
+    Args:
+        users: (N,) int64.
+        items: (N,) int64.
+    """
+
+    def __init__(self, users: np.ndarray, items: np.ndarray) -> None:
+        self.users, self.items = users, items
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @overload
+    def __getitem__(self, row: int) -> Example: ...
+    @overload
+    def __getitem__(self, row: slice) -> Interactions: ...
+    def __getitem__(self, row: int | slice) -> Example | Interactions:
+        if isinstance(row, slice):
+            return Interactions(self.users[row], self.items[row])
+        return Example({"user": int(self.users[row]), "item": int(self.items[row])}, size=1)
+
+    def at(self, rows: Sequence[int]) -> Interactions:
+        """The interactions at these positions."""
+        places = np.array(rows, dtype=np.int64)
+        return Interactions(self.users[places], self.items[places])
 
 
 class Recommender(Model):
@@ -114,39 +144,45 @@ class Recommender(Model):
             self._held[:] = [state, self.net.embed()]
         return self._held[1]
 
-    def encode(self, records: Sequence[Mapping[str, Any]]) -> list[Example]:
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> Sequence[Example]:
         """User and item numbers.
 
         Raises:
             InputError: If an id is missing or lies outside the model's tables, or a record is about an item's content.
         """
-        users, items = self.net.users, self.net.items
-        examples = []
         for row, record in enumerate(records):
             if "modality" in record:  # trained on as it stands, the purchase itself would be forgotten
                 raise InputError(
-                    f"record {record.get('id', row)!r} withdraws the {record['modality']} of item {record.get('item')}: "
-                    "no interaction to train on; methods that serve this are retrain, finetune and mmrecun."
+                    f"record {record.get('id', row)!r} withdraws the {record['modality']} of item {record['item']}, no "
+                    "interaction; methods that serve this are retrain, finetune and mmrecun."
                 )
-            user, item = record.get("user", -1), record.get("item", -1)
-            if not (0 <= int(user) < users and 0 <= int(item) < items):
-                raise InputError(
-                    f"record {record.get('id', row)!r}: user {user}, item {item} lies outside the model's "
-                    f"{users} users x {items} items; ids are 0-based."
-                )
-            examples.append(Example({"user": int(user), "item": int(item)}, size=1))
-        return examples
+        users, items = (np.array([int(record.get(side, -1)) for record in records], dtype=np.int64)
+                        for side in ("user", "item"))  # fmt: skip
+        outside = (users < 0) | (users >= self.net.users) | (items < 0) | (items >= self.net.items)
+        if outside.any():
+            row = int(outside.argmax())
+            raise InputError(
+                f"record {records[row].get('id', row)!r}: user {users[row]}, item {items[row]} lies outside the "
+                f"model's {self.net.users} users x {self.net.items} items; ids are 0-based."
+            )
+        return Interactions(users, items)
+
+    def picked(self, examples: Sequence[Example], rows: Sequence[int]) -> Sequence[Example]:
+        """The examples at these positions."""
+        return examples.at(rows) if isinstance(examples, Interactions) else super().picked(examples, rows)
 
     def collate(self, examples: Sequence[Example], index: Sequence[int], rng: torch.Generator | None = None) -> Batch:
         """Users, items and one negative each (B,), drawn from the items that the user has not in the graph."""
-        users = torch.tensor([example.inputs["user"] for example in examples])
-        items = torch.tensor([example.inputs["item"] for example in examples])
+        if not isinstance(examples, Interactions):
+            sides = ([example.inputs[side] for example in examples] for side in ("user", "item"))
+            examples = Interactions(*(np.array(side, dtype=np.int64) for side in sides))
+        users, items = torch.from_numpy(examples.users), torch.from_numpy(examples.items)
         rng = rng or torch.Generator().manual_seed(0)
         negatives = self._negatives(users, items, rng)
         inputs = {"users": users, "items": items, "negatives": negatives}
         if hasattr(self.net, "views"):
             inputs["draw"] = torch.randint(2**62, (1,), generator=rng).expand(len(users))
-        return Batch(torch.tensor(index), inputs, items[:, None])
+        return Batch(torch.from_numpy(np.array(index, dtype=np.int64)), inputs, items[:, None])
 
     def _negatives(self, users: Tensor, items: Tensor, rng: torch.Generator) -> Tensor:
         """Uniform over the items that are neither the user's nor the batch's own; any item where there is no such."""
