@@ -329,6 +329,8 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
     answers, prompts = looking.greedy(model, probes, spec.generate, budgets, spec.max_new_tokens, spec.total)
     sloped = {name: index[name]["answer"] for name in spec.gradients if name in index}
     passes = {"texts": len(examples), "prompts": prompts}
+    if lists:
+        passes["users"] = len(lists["users"])
     if sloped:
         passes["gradients"] = len(np.unique(np.concatenate(list(sloped.values()))))
     inside = interior.look(model, examples, {name: index[name] for name in spec.interior if name in index})

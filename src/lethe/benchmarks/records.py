@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from lethe.budget import affordable, checked
@@ -14,6 +15,7 @@ from lethe.models import edges_of, family_of, load, wrapper
 from lethe.registry import benchmark
 from lethe.request import Record, Request
 from lethe.task import Task, sides_on_disk, with_membership
+from lethe.worlds.shop import unseen
 
 ROWS = 300  # most records per probe set
 SAMPLES = {"standard": 16, "thorough": 128}  # answers drawn for each question
@@ -45,7 +47,8 @@ def records(
         model: The model before unlearning, folder or hub id.
         forget: Records to forget.
         retain: Records to keep; without them no utility is measured and nothing is concluded.
-        holdout: Records of the same kind, never trained on; without them membership is not tested.
+        holdout: Records of the same kind, never trained on; without them membership is not tested, but of a recommender
+            pairs are drawn that never were, of the same users and items.
         control: Models trained without the forget set.
         family: language, classifier or recommender; read from the model where empty.
         intent: removal, suppression or unsure.
@@ -68,6 +71,8 @@ def records(
     sets: dict[str, Sequence[Record]] = {"holdout": load_records(holdout, family=kind) if holdout else []}
     if edges is not None:  # a request may name users and items whose interactions the model carries
         sets["forget"], sets["retain"] = requested(forget, retain, edges)
+        with suppress(InputError):  # where all that these users could have with these items is known
+            sets["holdout"] = sets["holdout"] or unseen(sets["forget"], [*sets["forget"], *sets["retain"]], seed)
     else:
         sets |= {name: load_records(source, family=kind) if source else [] for name, source in
                  {"forget": forget, "retain": retain}.items()}  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lethe.data.schema import Record
 from lethe.errors import InputError
 from lethe.worlds.population import AUTHORS, HELD_OUT, SHELVES, SIZE, Person, Population
 
@@ -121,7 +122,7 @@ def divide(train: Records, test: Records, forget: Records, seed: int, whole: str
     )
 
 
-def unseen(forget: Records, known: Sequence[dict[str, Any]], seed: int) -> Records:
+def unseen(forget: Sequence[Record], known: Sequence[Record], seed: int) -> Records:
     """For each forgotten pair one that never was, of a user and an item as popular as its own.
 
     Users and items are those of `forget`, so that nothing about either alone tells the two sets apart: membership could
