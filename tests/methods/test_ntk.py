@@ -47,8 +47,8 @@ def test_a_kernel_that_is_too_large_is_refused_with_the_number_that_is_not():
 
 def test_scale_and_start_change_the_step():
     world = classifier()
-    made = {ntk(world.target, world.request, **one).fingerprint()
-            for one in ({}, {"scale": 3.0}, {"start": "trained"}, {"scale": 0.0}, {"records": 20}, {"seed": 4})}  # fmt: skip
+    options = ({}, {"scale": 3.0}, {"start": "trained"}, {"scale": 0.0}, {"records": 20}, {"seed": 4})
+    made = {ntk(world.target, world.request, **one).fingerprint() for one in options}
     assert len(made) == 6
     with pytest.raises(InputError, match="weight_decay=0"):
         ntk(world.target, world.request, weight_decay=0.0)

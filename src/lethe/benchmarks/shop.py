@@ -79,6 +79,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "share": "softplus", "batch": 256, "pretrain": 80, "every": 5, "drop": 0.3, "lr_encoder": 3e-3, "layers": 2,
         "eta": 1.0,
     },
+    "gif": {"damping": 0.15},
+    "ifru": {"damping": 0.15, "hops": 1},
+    "scif": {"damping": 0.15, "at_minimum": True},
     "retrain": RECIPE,
 }  # fmt: skip
 
