@@ -1,4 +1,4 @@
-"""UnlearnRec (arXiv 2505.22649): closed forms of its encoder, where it is made and chosen, and what it leaves behind."""
+"""UnlearnRec (arXiv 2505.22649): closed forms of its encoder, where it is made and chosen, what it leaves behind."""
 
 import json
 from functools import cache
@@ -16,6 +16,7 @@ from lethe.errors import InputError
 from lethe.methods.unlearnrec import unlearnrec
 from lethe.models.graphs import Graph
 from lethe.models.influence_encoder import Influenced, InfluenceEncoder, finals, tables
+from lethe.models.nets import ARCHITECTURES
 from lethe.models.recommender import Recommender
 from lethe.request import Request
 
@@ -190,6 +191,32 @@ def test_every_term_moves_the_encoder(change: dict[str, Any]):
     one, _ = pretrain(target, Pretraining(**how))
     other, _ = pretrain(target, Pretraining(**how, losses=Losses(**change)))
     assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["SGL", "SimGCL", "MGCN"])
+def test_it_serves_whatever_has_id_tables_of_one_width(name: str):
+    """Also with views that must agree, which are part of the recommender's own loss."""
+    content = {"image": 5} if name == "MGCN" else {}
+    torch.manual_seed(0)
+    net: Any = ARCHITECTURES[name](users=4, items=4, dim=6, **content)
+    net.set_edges(edges(PAIRS))
+    if content:
+        net.set_content({"image": torch.randn(4, 5)})
+    model = Recommender(net.eval())
+    before, request = scores(model), Request(records(PAIRS[:2]), records(PAIRS[2:]))
+    made = unlearnrec(model, request, finetune=1, floor=0.0, **QUICK)
+    assert isinstance(made, Recommender)
+    assert type(made.module) is type(net)
+    assert not made.net.graph.holds(*edges(PAIRS[:2])).any()
+    assert torch.isfinite(scores(made)).all()
+    assert not torch.equal(scores(made), before)
+    assert torch.equal(scores(model), before)
+
+
+def test_tables_of_two_widths_are_refused():
+    net = ARCHITECTURES["VBPR"](users=4, items=4, dim=6, image=5)
+    with pytest.raises(InputError, match="ID tables of one width for users and items; VBPR has none"):
+        unlearnrec(Recommender(net), Request(records(PAIRS[:2]), records(PAIRS[2:])), **QUICK)
 
 
 def test_everything_of_a_user_and_of_an_item_and_of_a_component_may_go():

@@ -54,6 +54,7 @@ def unlearnrec(
     contrast: float = 1e-3,
     layers: int = 3,
     eta: float = 0.1,
+    floor: float = 0.95,
     folder: Path | None = None,
 ) -> Recommender:
     """UnlearnRec: an encoder trained beforehand on simulated requests says how the embeddings must change.
@@ -81,6 +82,7 @@ def unlearnrec(
         contrast: Weight of the contrast between two views of a request, in pre-training.
         layers: Steps on the graph of the removed edges.
         eta: Factor of what is withdrawn.
+        floor: Share of the order between remaining edges and items never taken that pre-training must keep.
         folder: Where `encoder.json` tells how the encoder was made and how long that took, apart from the request.
 
     Raises:
@@ -92,7 +94,7 @@ def unlearnrec(
     losses = Losses(unlearn, preserve, tau, contrast, form, share)
     how = Pretraining(
         epochs=pretrain, every=every, drop=drop, lr=lr_encoder, batch_size=batch, layers=layers, eta=eta,
-        seed=request.seed, losses=losses,
+        floor=floor, seed=request.seed, losses=losses,
     )  # fmt: skip
     network, told = encoder_for(model, how, encoder)
     started = time.perf_counter()
