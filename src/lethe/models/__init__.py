@@ -82,7 +82,7 @@ def family_of(source: str | Path) -> str:
         raise InputError(f"{folder} holds no readable config.json ({cause(error)}); a model folder has one.") from error
     if config.get("lethe_architecture") in RECOMMENDERS:
         return "recommender"
-    if "lethe_architecture" in config:
+    if "lethe_architecture" in config or "pretrained_cfg" in config:  # the latter is timm's
         return "classifier"
     images = any("ImageClassification" in name for name in config.get("architectures") or ())
     return "classifier" if images else "language"

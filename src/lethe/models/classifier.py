@@ -1,8 +1,9 @@
-"""Image and tabular classifiers: Lethe's small networks, or any `AutoModelForImageClassification` folder."""
+"""Image and tabular classifiers: Lethe's small networks, any `AutoModelForImageClassification` folder, or timm's."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from lethe.data.atomic import folder as atomic_folder
 from lethe.errors import InputError
-from lethe.models import nets, preprocessing
+from lethe.models import nets, preprocessing, timm_folder
 from lethe.models.base import Batch, Example, Model, check_complete, check_weights
 from lethe.models.preprocessing import Preprocessing
 
@@ -45,12 +46,16 @@ class Classifier(Model):
 
     @classmethod
     def load(cls, source: str | Path, *, trust_remote_code: bool = False) -> Self:
-        """A folder that `save` or transformers wrote.
+        """A folder that `save`, transformers or timm wrote; timm's own code is needed for rare architectures alone.
 
         Raises:
             InputError: If the folder is no image classifier, or its weights are pickled or not finite.
         """
-        if nets.is_net(source):
+        told = timm_folder.configuration(source)
+        prepare = timm_folder.preparation(source, told) if told else preprocessing.read(source)
+        if told and (timm_folder.supported(told) or importlib.util.find_spec("timm") is None):
+            module = timm_folder.load(source, told)
+        elif nets.is_net(source):
             module = nets.load(source)
         else:
             from transformers import AutoModelForImageClassification
@@ -64,7 +69,7 @@ class Classifier(Model):
                 raise InputError(f"{source} is not a loadable image classifier: {why}") from error
             check_complete(report, str(source))
         check_weights(module, str(source))
-        return cls(module.eval(), preprocessing.read(source))
+        return cls(module.eval(), prepare)
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder, whole or not at all."""

@@ -51,8 +51,8 @@ class Preprocessing:
         if self.scale is None or (height, width) == self.size:
             return image
         if isinstance(self.scale, int):
-            factor = self.scale / min(height, width)
-            target = max(self.scale, round(height * factor)), max(self.scale, round(width * factor))
+            short = min(height, width)
+            target = self.scale * height // short, self.scale * width // short
         else:
             target = self.scale
         smooth: dict[str, Any] = {} if self.mode == "nearest" else {"antialias": True, "align_corners": False}
