@@ -5,7 +5,7 @@ import pytest
 from pytest import approx
 
 from lethe.errors import InputError
-from lethe.scoring.similarity import alike, cka, cka_biased, cka_interval
+from lethe.scoring.similarity import alike, cka, cka_biased, cka_interval, cka_paper, hsic
 
 X = np.array([[1.0, 0], [0, 1], [1, 1], [2, 0]])
 Y = np.array([[1.0, 2], [0, 1], [3, 1], [0, 0]])
@@ -25,6 +25,41 @@ def test_worked_numbers():
     assert cka_biased(X, X[:, :1]) == approx(0.9449112, abs=1e-7)
     assert cka(X, Y) == approx(-0.9607689, abs=1e-7)
     assert cka(X, X) == approx(1)
+    assert cka_biased(X, 3 * X @ rotation(2) + 5) == approx(1)
+    assert (hsic(X, X), hsic(Y, Y)) == (approx(0.5), approx(2.1666667, abs=1e-7))
+
+
+def test_the_published_bias_is_what_the_widths_say():
+    """512 records of width 2,048, the layer of a ResNet-50: unrelated features come out at .80, d / (d + n)."""
+    a, b = normal(512, 2048, seed=0), normal(512, 2048, seed=1)
+    assert cka_biased(a, b) == approx(2048 / 2560, abs=0.002)
+    assert abs(cka(a, b)) < 0.01
+    assert cka_biased(a[:, :64], b[:, :64]) == approx(64 / 576, abs=0.015)
+
+
+def related(count: int, width: int = 48, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    a = normal(count, width, seed=seed)
+    return a, a @ normal(width, width, seed=1) * 0.1 + normal(count, width, seed=seed + 7)
+
+
+def test_batches_are_summed_before_the_ratio():
+    """Of 1,100 records in batches of 100 what all at once gives; the mean of the batches' published forms does not."""
+    a, b = related(1100)
+    whole = cka(a, b, batch=1100)
+    assert cka(a, b, batch=100) == approx(whole, abs=0.02)
+    assert cka(a, b) == approx(whole, abs=0.02)  # beyond 1,024 records in batches by itself
+    assert cka_paper(a, b, batch=100) > whole + 0.1
+    assert cka(a, a, batch=100) == approx(1)
+    assert cka(a, b, batch=100) == cka(a, b, batch=100, seed=0) != cka(a, b, batch=100, seed=1)
+    low, high = cka_interval([(a, b)], value=whole)
+    assert low < whole < high < low + 0.2
+
+
+def test_the_last_batch_of_the_paper_weighs_as_much_as_the_others():
+    a, b = related(70)
+    parts = [slice(0, 32), slice(32, 64), slice(64, 70)]
+    assert cka_paper(a, b, batch=32) == approx(np.mean([cka_biased(a[part], b[part]) for part in parts]))
+    assert cka_paper(a[:66], b[:66], batch=32) == approx(cka_paper(a[:64], b[:64], batch=32))  # two are no batch
 
 
 def test_rotation_scale_and_shift_change_nothing():

@@ -101,7 +101,7 @@ def probe_hits(features: npt.ArrayLike, labels: Sequence[object], *, seed: int =
     if len(np.unique(numbers[fitted])) < 2:
         raise InputError("a linear classifier of features needs records of two labels; all have one.")
     spread = rows[fitted].std(0)
-    scaled = (rows - rows[fitted].mean(0)) / np.where(spread > 1e-6 * (np.abs(rows).max() + 1e-12), spread, np.inf)
+    scaled = (rows - rows[fitted].mean(0)) / np.where(spread > 1e-6 * (np.abs(rows).max(0) + 1e-12), spread, np.inf)
     model = LogisticRegression(max_iter=500).fit(scaled[fitted], numbers[fitted])
     hits = np.full(len(rows), np.nan)
     hits[tested] = model.predict(scaled[tested]) == numbers[tested]
