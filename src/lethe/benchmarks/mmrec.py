@@ -38,6 +38,7 @@ ATTACKS = ("relearn:lr=0.01,batch_size=32,steps=20,40,80", "quantize:bits=8", "q
 # Options under which each method does what it can with vbpr, found on the worlds of seed 1 and 2.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "finetune": {"lr": 1e-2, "epochs": 30, "batch_size": 256, "weight_decay": 2.0, "schedule": "cosine"},
+    "mmrecun": {"lr": 3e-2, "epochs": 10, "batch_size": 256, "alpha": 1e-3, "weight_decay": 3.0, "schedule": "linear"},
     "retrain": RECIPE | RECIPES["vbpr"],
 }
 

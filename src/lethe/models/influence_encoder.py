@@ -107,6 +107,8 @@ class Influenced(nn.Module):
     """
 
     forward_methods = ("embed",)  # what stands in for `forward`
+    net: Any
+    final: Tensor
 
     def __init__(self, model: Recommender, encoder: InfluenceEncoder, *, free: bool = False) -> None:
         super().__init__()
