@@ -66,8 +66,9 @@ def test_preservation_rests_where_nothing_has_changed(share: str):
 def test_preserved_shares_do_not_read_what_all_of_a_users_scores_have_in_common():
     """Softmax alone forgives a constant; every share is that of the user's own item among the batch."""
     users, items = drawn(5, 3), drawn(5, 3, seed=1)
-    shift = torch.cat([users, torch.ones(5, 1, dtype=torch.float64)], 1), torch.cat(
-        [items, torch.full((5, 1), 7.0, dtype=torch.float64)], 1
+    shift = (
+        torch.cat([users, torch.ones(5, 1, dtype=torch.float64)], 1),
+        torch.cat([items, torch.full((5, 1), 7.0, dtype=torch.float64)], 1),
     )
     same = log_share(users, items, 2.0)
     torch.testing.assert_close(log_share(*shift, 2.0), same)
