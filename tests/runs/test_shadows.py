@@ -40,6 +40,8 @@ def test_retraining_is_chance_and_fine_tuning_leaks(run: Shadows):
     assert tuned.lira.auc.value > tuned.population.auc.value > 0.5  # a population attack overstates forgetting
     assert tuned.quality < retrained.quality
     assert tuned.quality <= tuned.quality_bound
+    assert tuned.ain.high < 1
+    assert retrained.ain.low <= 1 <= retrained.ain.high
     assert retrained.score == approx(retrained.quality, rel=0.05)
 
 

@@ -11,7 +11,7 @@ from lethe.score import Score, score_of_items
 from lethe.scoring import divergence
 
 
-@metric(families={"classifier"}, needs={"logits"}, paper="1911.04933", requires={"control"})
+@metric(families={"classifier"}, needs={"logits"}, paper="2012.13431", requires={"control"})
 def activation_distance(evidence: Evidence, controls: Sequence[Evidence] = (), *, set: str = "forget") -> Score:
     """Distance of predicted probabilities from the control's, mean L2 norm, 0 to 1.42: 0 = the same, lower is better.
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from lethe.data.atomic import write_json, write_text
 from lethe.report.markdown import plain
 from lethe.report.numbers import interval, number, printable, share
-from lethe.runs.shadows import ORIGINAL, RETRAINED, Method, Shadows
+from lethe.runs.shadows import CAP, ORIGINAL, RETRAINED, Method, Shadows
 from lethe.scoring.lira import Attack, Estimate
 
 ATTACKS = {"population": "Population", "lira": "LiRA", "ulira": "U-LiRA", "matched": "U-LiRA, matched"}
@@ -31,7 +31,10 @@ FORGETTING = (
     "competition's {wanted}, each with a request of its own. The best of many rules on few models sees a difference "
     "where there is none, so F is to be read beside that of retraining; *at least* counts each rule by the least "
     "that its error rates prove (Clopper-Pearson, 95 %), so the true F may be as high. The score is F times the ratios "
-    "of retain and test accuracy to those of retrained models."
+    "of retain and test accuracy to those of retrained models. AIN is the number of steps of training on its request "
+    "after which a target model's loss on it is within 5 % of the original's, over those that a retrained model needs "
+    "in the same order of records: 1 is the ideal, far below 1 the model remembers. ≥ and ≤ mark an index of which "
+    "some runs of the unlearned or of the retrained models were cut off at {cap} steps."
 )
 
 
@@ -55,9 +58,14 @@ def shadows_markdown(found: Shadows) -> str:
     further += [
         [one.call, *(_cell(value) for name in ATTACKS for value in _attack(one, name)[1:3])] for one in found.methods
     ]
-    forgot = [["Method", "F", "F, at most", "Score", "Retain accuracy", "Test accuracy", "Seconds"]]
+    forgot = [["Method", "F", "F, at most", "Score", "AIN", "Retain accuracy", "Test accuracy", "Seconds"]]
     forgot += [
-        [one.call, *map(number, (one.quality, one.quality_bound, one.score, one.retain, one.test, one.seconds))]
+        [
+            one.call,
+            *map(number, (one.quality, one.quality_bound, one.score)),
+            _anamnesis(one),
+            *map(number, (one.retain, one.test, one.seconds)),
+        ]
         for one in found.methods
     ]
     few = (
@@ -65,7 +73,7 @@ def shadows_markdown(found: Shadows) -> str:
         if all(_attack(one, name).resolved for one in found.methods for name in ATTACKS)
         else ["**Too few models and points to see a false positive rate of 1 %.**"]
     )
-    told = FORGETTING.format(models=(found.shadows + found.targets) // 2, wanted=COMPETITION)
+    told = FORGETTING.format(models=(found.shadows + found.targets) // 2, wanted=COMPETITION, cap=CAP)
     parts = [f"# U-LiRA: {plain(found.benchmark)}", _counts(found), _table(accuracy), READING, *few, _table(further)]
     return "\n\n".join([*parts, _table(forgot), told]) + "\n"
 
@@ -78,11 +86,16 @@ def shadows_table(found: Shadows) -> Table:
         padding=0,
     )  # fmt: skip
     table.add_column("method", overflow="fold")
-    for name in [*(head.lower().replace("lira", "LiRA").replace("u-", "U-") for head in ATTACKS.values()), "F", "test"]:
+    for name in [
+        *(head.lower().replace("lira", "LiRA").replace("u-", "U-") for head in ATTACKS.values()),
+        "AIN",
+        "F",
+        "test",
+    ]:
         table.add_column(name, justify="right", overflow="fold")
     for one in found.methods:
         cells = [_cell(_attack(one, name).accuracy) for name in ATTACKS]
-        table.add_row(printable(one.call), *cells, share(one.quality), share(one.test))
+        table.add_row(printable(one.call), *cells, share(one.ain.value), share(one.quality), share(one.test))
     return table
 
 
@@ -93,6 +106,10 @@ def _attack(one: Method, name: str) -> Attack:
 def _told(one: Method) -> str:
     """Which attacks surely do better than chance."""
     return ", ".join(head for name, head in ATTACKS.items() if _attack(one, name).accuracy.low > 0.5) or "none"
+
+
+def _anamnesis(one: Method) -> str:
+    return f"{_cell(one.ain)}{' ≥' * bool(one.censored[0])}{' ≤' * bool(one.censored[1])}"
 
 
 def _cell(value: Estimate) -> str:

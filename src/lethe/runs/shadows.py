@@ -20,6 +20,7 @@ import numpy as np
 
 from lethe.data.atomic import write_json
 from lethe.data.content import digest
+from lethe.descent.relearning import MARGIN, mean_loss, relearn_time
 from lethe.descent.terms import own_loss
 from lethe.errors import InputError
 from lethe.models.base import Model
@@ -43,6 +44,7 @@ SEED = 9000  # shadow models count their seeds from here, those of detection run
 METHODS = ("retrain", "finetune", "scrub")
 ORIGINAL, RETRAINED = "the original", "a retrained model"
 RETRAINED_SEEDS = 100_000
+CAP = 200  # most steps of relearning
 FEW = 16  # pairs below which a point's own deviation is no estimate (LiRA shares one, too, where it has few models)
 
 
@@ -92,6 +94,8 @@ class Method:
     quality: float  # the forgetting quality F of the NeurIPS 2023 competition, 0..1
     quality_bound: float  # the same by Clopper-Pearson bounds
     score: float  # the competition's score
+    ain: Estimate  # anamnesis index: steps to relearn, over those of a retrained model
+    censored: tuple[int, int]  # of how many target models the steps were not enough: unlearned, retrained
     seconds: float  # median of one unlearning
 
 
@@ -185,39 +189,54 @@ def _options(world: World, call: str) -> dict[str, Any]:
     return bind(card.function, {**world.task.presets.get(name, {}), **given}, what=name)
 
 
-def shadow(setting: Setting, number: int) -> Model:
-    """A shadow model, from the cache or trained now on its points and the retain set."""
+def shadow(setting: Setting, number: int, *, retrained: bool = False) -> Model:
+    """A model, from the cache or trained now on its points and the retain set.
+
+    Args:
+        setting: The run.
+        number: Its number.
+        retrained: Trained on the retain set alone, by other seeds than those of the method "retrain".
+    """
     world, request = _world(setting), _world(setting).request(number)
-    model = world.network.fresh(SEED + number)
-    records = [*request.forget, *request.retain]
+    seed = SEED + number + RETRAINED_SEEDS * retrained
+    model = world.network.fresh(seed)
+    records = request.retain if retrained else [*request.forget, *request.retain]
 
     def build(_: Path) -> Model:
-        term = Term("train", model.encode(records), own_loss)
-        train(model, [term], Recipe(**world.recipe, seed=SEED + number))
+        train(model, [Term("train", model.encode(records), own_loss)], Recipe(**world.recipe, seed=seed))
         return model
 
-    content = {"start": model.fingerprint(), "records": records, "recipe": world.recipe, "seed": SEED + number}
-    return cached_model(f"ulira-{setting.benchmark}{number}", content, build, family="classifier")
+    content = {"start": model.fingerprint(), "records": records, "recipe": world.recipe, "seed": seed}
+    name = f"ulira-{setting.benchmark}{number}{'-retrained' * retrained}"
+    return cached_model(name, content, build, family="classifier")
 
 
 def observe(setting: Setting, folder: str, who: str, number: int) -> None:
-    """Losses of one model at all points and its accuracies, from their file where the same code made it."""
+    """Losses of one model at all points and its accuracies, from their file where the same code made it.
+
+    Of target models it is also observed how soon they relearn their request.
+    """
     path = _path(folder, who, number)
     key = digest([setting.benchmark, dict(setting.options), setting.recipe, setting.seed, who, number, code()])
     if _read(path).get("key") == key:
         return
-    world, request = _world(setting), _world(setting).request(number)
+    world = _world(setting)
+    request = world.request(number)
+    model = original = shadow(setting, number)
     with metered() as meter:
-        model = shadow(setting, number)
-    if who == RETRAINED:  # by other seeds than those of the method "retrain"
-        model = find("method", "retrain").function(model, request, **world.recipe, seed=SEED + RETRAINED_SEEDS + number)
-    elif who != ORIGINAL:
-        name = parse_call(who)[0]
-        with metered() as meter:
-            model = apply_method(name, model, request, _options(world, who), None)
+        if who == RETRAINED:
+            model = shadow(setting, number, retrained=True)
+        elif who != ORIGINAL:
+            model = apply_method(parse_call(who)[0], original, request, _options(world, who), None)
     loss, _ = outputs(model, world.points)
-    found = {"loss": loss} | {what: float(outputs(model, world.task.probes[what])[1].mean()) for what in ACCURACIES}
-    write_json(path, {"key": key, "seconds": meter.seconds, **found})
+    found: dict[str, Any] = {"key": key, "seconds": meter.seconds, "loss": loss}
+    found |= {what: float(outputs(model, world.task.probes[what])[1].mean()) for what in ACCURACIES}
+    if number >= setting.shadows and who != ORIGINAL:
+        bound = MARGIN * mean_loss(original, request.forget)
+        rate = {name: world.recipe[name] for name in ("lr", "batch_size", "optimizer") if name in world.recipe}
+        back = relearn_time(model, request.forget, bound, cap=CAP, seed=SEED + number, recipe=rate)
+        found |= {"relearn": back.steps, "censored": back.censored}
+    write_json(path, found)
 
 
 ACCURACIES = ("retain", "test")
@@ -271,6 +290,8 @@ def attacked(setting: Setting, folder: str, call: str) -> Method:
         score=forgetting_score(
             found.quality, accuracy["retain"], retrained["retain"], accuracy["test"], retrained["test"]
         ),
+        ain=_anamnesis(own["relearn"], never["relearn"], setting.seed),
+        censored=(int(own["censored"].sum()), int(never["censored"].sum())),
         seconds=float(np.median(own["seconds"])),
     )
 
@@ -287,9 +308,18 @@ def _population(loss: FloatArray, member: np.ndarray, seed: int) -> Estimate:
     return over_pairs(np.reshape(told, (-1, 2)).mean(axis=1), seed=seed)
 
 
+def _anamnesis(unlearned: FloatArray, retrained: FloatArray, seed: int) -> Estimate:
+    """Mean over target models of the ratio of steps; no step is counted as one."""
+    ratios = np.maximum(unlearned, 1) / np.maximum(retrained, 1)
+    return over_pairs(ratios.reshape(-1, 2).mean(axis=1), seed=seed)
+
+
 def _observed(setting: Setting, folder: str | Path, who: str) -> dict[str, FloatArray]:
     rows = [_read(_path(folder, who, number)) for number in range(setting.shadows + setting.targets)]
-    return {what: np.array([row[what] for row in rows]) for what in ("loss", "seconds", *ACCURACIES)}
+    found = {what: np.array([row[what] for row in rows]) for what in ("loss", "seconds", *ACCURACIES)}
+    if who != ORIGINAL:
+        found |= {what: np.array([row[what] for row in rows[setting.shadows :]]) for what in ("relearn", "censored")}
+    return found
 
 
 def _path(folder: str | Path, who: str, number: int) -> Path:
