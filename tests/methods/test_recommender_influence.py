@@ -103,6 +103,19 @@ def test_ifru_moves_what_the_forgotten_interactions_matter_to():
     assert sizes[0, 1.0] < sizes[1, 1.0] and sizes[1, 0.3] < sizes[1, 1.0]
 
 
+def test_each_step_over_the_graph_and_what_edges_carried_bring_ifru_nearer_to_retraining():
+    target, retrained = pair()
+    options = {"damping": WEIGHT, "iterations": 200}
+
+    def missed(hops: int, spillover: bool = True) -> float:
+        made = ifru(target, request(), hops=hops, spillover=spillover, **options)
+        return float((scores(made) - scores(retrained)).norm())
+
+    errors = [missed(hops) for hops in (0, 1, 2)]
+    assert errors[0] > 1.1 * errors[1] > 1.2 * errors[2]
+    assert all(missed(hops, False) > 1.1 * error for hops, error in enumerate(errors))
+
+
 def test_scif_moves_the_users_concerned_alone_and_takes_the_whole_gradient_off():
     target, _ = pair()
     made = scif(target, request(), damping=WEIGHT)

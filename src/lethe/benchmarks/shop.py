@@ -81,7 +81,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "gif": {"damping": 0.15},
     "ifru": {"damping": 0.15, "hops": 1},
-    "scif": {"damping": 0.15, "at_minimum": True},
+    "scif": {"damping": 0.15},
     "retrain": RECIPE,
 }  # fmt: skip
 

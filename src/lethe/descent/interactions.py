@@ -6,12 +6,11 @@ the aim y, the share of cases in which i should win, its loss is y softplus(-m) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lethe.descent.second_order import Weights
@@ -20,6 +19,7 @@ from lethe.losses.newton import Product
 from lethe.models.base import Model
 from lethe.request import Record
 
+CHUNK = 1 << 18  # pairs whose embeddings are looked up at once
 TABLES = ("user_table.weight", "item_table.weight")
 
 
@@ -43,10 +43,11 @@ class Pairs:
 
 
 def paired(model: Model, records: Sequence[Record], negatives: int, seed: int) -> Pairs:
-    """Every record with negatives drawn by the model's own rule, (records * negatives) pairs."""
-    examples = [example for example in model.encode(records) for _ in range(negatives)]
-    batch = model.collate(examples, range(len(examples)), torch.Generator().manual_seed(seed)).to(model.device)
-    return Pairs(batch.inputs["users"], batch.inputs["items"], batch.inputs["negatives"], 1 / negatives)
+    """Every record with negatives drawn by the model's own rule, (negatives * records) pairs."""
+    examples, rng = model.encode(records), torch.Generator().manual_seed(seed)
+    batches = [model.collate(examples, range(len(examples)), rng).to(model.device) for _ in range(negatives)]
+    users, items, others = (torch.cat([b.inputs[name] for b in batches]) for name in ("users", "items", "negatives"))
+    return Pairs(users, items, others, 1 / negatives)
 
 
 def tables(model: Model) -> Weights:
@@ -63,25 +64,24 @@ def tables(model: Model) -> Weights:
 
 def margins(model: Model, pairs: Pairs) -> Tensor:
     """Score of the item less that of the negative, (M,)."""
-    module: Any = model.module
-    users, items = module.embed()
+    users, items = _embedded(model)
     return (users[pairs.users] * (items[pairs.items] - items[pairs.negatives])).sum(-1)
 
 
 def ranking_gradient(model: Model, pairs: Pairs, aims: Tensor | None = None) -> Tensor:
     """Gradient of the summed loss over the tables, (P,) float64; `aims` (M,) are y, 1 where none are given."""
     weights = tables(model)
-    if not len(pairs):
-        return torch.zeros_like(weights.flat(weights.tensors))
     with weights.differentiable(model):
-        m = margins(model, pairs)
-        y = torch.ones_like(m) if aims is None else aims.to(m)
-        loss = pairs.share * (y * F.softplus(-m) + (1 - y) * F.softplus(m)).sum()
-        return weights.flat(weights.slope(loss))
+        embedded = _embedded(model)
+        pulls = _Pulls(embedded)
+        for rows, users, difference in pulls.chunks(pairs):
+            y = 1.0 if aims is None else aims[rows].to(users)
+            pulls.add(pairs, rows, users, difference, pairs.share * ((users * difference).sum(-1).sigmoid() - y))
+        return weights.flat(weights.slope(embedded, pulls.totals))
 
 
 def ranking_curvature(model: Model, pairs: Pairs, damping: float, moving: Tensor | None = None) -> Product:
-    """V -> (sum over pairs of J^T s (1 - s) J + damping) v, s = sigmoid(m): Gauss-Newton, whatever the aims.
+    """The product with the sum over pairs of J^T s (1 - s) J, s = sigmoid(m), plus damping: Gauss-Newton for any aims.
 
     Args:
         model: A recommender.
@@ -94,14 +94,43 @@ def ranking_curvature(model: Model, pairs: Pairs, damping: float, moving: Tensor
     def product(vector: Tensor) -> Tensor:
         inside = vector if moving is None else vector * moving
         with weights.differentiable(model):
-            m = margins(model, pairs)
-            u = torch.zeros_like(m, requires_grad=True)
-            (pushed,) = torch.autograd.grad(weights.slope(m, u, graph=True), u, weights.parts(inside))
-            s = m.detach().sigmoid()
-            total = pairs.share * weights.flat(weights.slope(m, s * (1 - s) * pushed))
+            embedded = _embedded(model)
+            dummies = [torch.zeros_like(one, requires_grad=True) for one in embedded]
+            along = torch.autograd.grad(weights.slope(embedded, dummies, graph=True), dummies, weights.parts(inside))
+            pulls = _Pulls(embedded)
+            for rows, users, difference in pulls.chunks(pairs):
+                s = (users * difference).sum(-1).sigmoid()
+                moved = along[1][pairs.items[rows]] - along[1][pairs.negatives[rows]]
+                pushed = (along[0][pairs.users[rows]] * difference + users * moved).sum(-1)
+                pulls.add(pairs, rows, users, difference, pairs.share * s * (1 - s) * pushed)
+            total = weights.flat(weights.slope(embedded, pulls.totals))
         return (total if moving is None else total * moving) + damping * vector
 
     return product
+
+
+class _Pulls:
+    """What margins pull at the embeddings, summed in chunks: no tensor has a row of embeddings per pair of all."""
+
+    def __init__(self, embedded: Sequence[Tensor]) -> None:
+        self.users, self.items = (one.detach() for one in embedded)
+        self.totals = [torch.zeros_like(self.users), torch.zeros_like(self.items)]
+
+    def chunks(self, pairs: Pairs) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Positions of some pairs, their users' embeddings and the difference of their items', (m, D) each."""
+        for rows in torch.arange(len(pairs), device=self.users.device).split(CHUNK):
+            yield rows, self.users[pairs.users[rows]], self.items[pairs.items[rows]] - self.items[pairs.negatives[rows]]
+
+    def add(self, pairs: Pairs, rows: Tensor, users: Tensor, difference: Tensor, slopes: Tensor) -> None:
+        """Slopes (m,) of a loss in these pairs' margins."""
+        self.totals[0].index_add_(0, pairs.users[rows], slopes[:, None] * difference)
+        pull = slopes[:, None] * users
+        self.totals[1].index_add_(0, pairs.items[rows], pull).index_add_(0, pairs.negatives[rows], -pull)
+
+
+def _embedded(model: Model) -> tuple[Tensor, Tensor]:
+    module: Any = model.module
+    return module.embed()
 
 
 def rows_of(model: Model, users: Tensor, items: Tensor) -> Tensor:

@@ -28,8 +28,10 @@ class Weights:
         pieces = vector.split([tensor.numel() for tensor in self.tensors])
         return [piece.view_as(tensor).to(tensor.dtype) for piece, tensor in zip(pieces, self.tensors, strict=True)]
 
-    def slope(self, output: Tensor, along: Tensor | None = None, graph: bool = False) -> tuple[Tensor, ...]:
-        """Gradient of an output (times `along`); zeros for what it does not depend on."""
+    def slope(
+        self, output: Tensor | Sequence[Tensor], along: Tensor | Sequence[Tensor] | None = None, graph: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Gradient of an output (times `along`), or of several together; zeros for what they do not depend on."""
         return torch.autograd.grad(
             output,
             self.tensors,

@@ -39,7 +39,8 @@ def scif(
 
     A Newton step on the loss in which each forgotten interaction has, instead of its own label, the average one of the
     user's neighbours (users with an item in common, by how many): g = gradient with the own labels - gradient with the
-    average ones - gradient of the whole loss. The last is 0 at its minimum; elsewhere it is to be taken off, not added.
+    average ones - gradient of the whole loss with its ||theta||^2. The last is 0 at its minimum; elsewhere it is to be
+    taken off, not added.
 
     Args:
         items: The forgotten items' embeddings move as well.
@@ -65,7 +66,8 @@ def scif(
     own, average = (ranking_gradient(moved, forget, y) for y in (None, aims))
     g = own - average
     if not at_minimum:
-        g = g - own - ranking_gradient(moved, retain)
+        theta = tables(moved)
+        g = g - own - ranking_gradient(moved, retain) - damping * theta.flat(theta.tensors)
     net = model.net
     deleted = pairs_of(request.forget, model.device)
     chosen = [torch.zeros(count, dtype=torch.bool, device=model.device) for count in (net.users, net.items)]
