@@ -9,11 +9,14 @@ import pytest
 import torch
 from pytest import approx
 
+from lethe.descent.terms import own_loss
 from lethe.errors import InputError
 from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
 from lethe.models.classifier import Classifier
 from lethe.models.nets import MLP
+from lethe.recipe import Recipe
+from lethe.train import Term, train
 
 SETS = {"forget": 40, "retain": 60, "holdout": 40, "test": 50}
 SPEC = Spec(distributions=tuple(SETS), untrained=("forget",))
@@ -124,6 +127,31 @@ def test_the_two_attacks_point_in_opposite_directions(seen: list[Evidence]):
         assert value("mia_member_rate", looks(forget), []) == members
         assert value("mia_efficacy:variant=entropy", looks(forget), []) == 1 - members
         assert value("mia_efficacy:variant=probabilities", looks(forget), []) == 1 - members
+
+
+def test_interclass_confusion_comes_with_swapped_labels_and_goes_with_them():
+    """The whole test: two classes swapped in the forget set; what learnt that confuses them everywhere."""
+    rng = np.random.default_rng(0)
+    centres = 2 * np.eye(4)[:3]
+
+    def drawn(name: str, rows: int, swapped: bool) -> list[dict]:
+        classes = rng.integers(2 if swapped else 3, size=rows)
+        return [
+            {"id": f"{name}{i}", "features": (centres[c] + rng.normal(scale=0.4, size=4)).astype("float32"),
+             "label": int(1 - c if swapped else c)}
+            for i, c in enumerate(classes)
+        ]  # fmt: skip
+
+    forget, retain, test = drawn("f", 60, True), drawn("r", 60, False), drawn("t", 90, False)
+
+    def confused(rows: list[dict]) -> float:
+        trained = model(3)
+        train(trained, [Term("train", trained.encode(rows), own_loss)], Recipe(lr=1e-2, epochs=15))
+        seen = observe(trained, {"forget": forget, "test": test}, Spec(distributions=("test",)))
+        return value("interclass_confusion", seen, [])
+
+    assert confused([*forget, *retain]) > 0.2
+    assert confused(retain) < 0.05
 
 
 def test_interclass_confusion_counts_swaps_alone(seen: list[Evidence]):

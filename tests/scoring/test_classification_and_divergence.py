@@ -1,12 +1,14 @@
 """What must hold of scores over predicted distributions."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pytest import approx
 from scipy.special import log_softmax, softmax
 
+from lethe.errors import InputError
 from lethe.scoring import classification, divergence
 
 logits = arrays(np.float64, (5, 4), elements=st.floats(-6, 6))
@@ -61,6 +63,21 @@ def test_entropies(rows: np.ndarray, classes: list[int]):
     assert classification.modified_entropy(certain, classes) == approx(0)
     assert (modified >= 0).all()
     assert classification.confidence(p, classes) == approx([row[c] for row, c in zip(p, classes, strict=True)])
+
+
+def test_weight_distance_is_no_evidence():
+    """Hidden units in another order: the same function, as far away as another draw."""
+    rng = np.random.default_rng(0)
+    order = rng.permutation(8)
+    one = {"in": rng.normal(size=(8, 4)), "out": rng.normal(size=(3, 8))}
+    twin = {"in": one["in"][order], "out": one["out"][:, order]}
+    x = rng.normal(size=(4, 5))
+    assert twin["out"] @ np.maximum(twin["in"] @ x, 0) == approx(one["out"] @ np.maximum(one["in"] @ x, 0))
+    assert divergence.weight_distance(one, twin) > 5
+    assert divergence.weight_distance(one, one) == 0
+    assert divergence.weight_distance({"a": [3.0]}, {"a": [-1.0]}) == 4
+    with pytest.raises(InputError, match="one architecture"):
+        divergence.weight_distance(one, {"in": one["in"]})
 
 
 def test_average_gap():

@@ -1,6 +1,6 @@
 """How far two models' predictions are apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -76,6 +76,27 @@ def activation_distance(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     first, second = probabilities(p, "unlearned model"), probabilities(q, "retrained model")
     same_shape(first, second, "probabilities")
     return np.linalg.norm(first - second, axis=1)
+
+
+def weight_distance(own: Mapping[str, npt.ArrayLike], other: Mapping[str, npt.ArrayLike]) -> float:
+    """L2 distance of all weights at once, 0 or more. No evidence: of neither forgetting nor its absence.
+
+    Networks with permuted hidden units are one function and lie far apart, as do two retrained models of different
+    seeds; and a model that hides what it was told to forget lies next to the original. Papers print it, so it is here.
+
+    Args:
+        own: weights of the unlearned model by name.
+        other: those of the retrained model.
+
+    Raises:
+        InputError: names or shapes differ.
+    """
+    pairs = {
+        name: (np.asarray(own[name], np.float64), np.asarray(other[name], np.float64)) for name in own if name in other
+    }
+    if len(pairs) < max(len(own), len(other)) or any(a.shape != b.shape for a, b in pairs.values()):
+        raise InputError("weight distance: the two models have other tensors; compare models of one architecture.")
+    return float(np.sqrt(sum(((a - b) ** 2).sum() for a, b in pairs.values())))
 
 
 def _relative_entropy(p: FloatArray, middle: FloatArray) -> FloatArray:
