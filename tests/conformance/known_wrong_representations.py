@@ -24,7 +24,7 @@ def mean_of_batches(a: FloatArray, b: FloatArray, batch: int) -> float:
     return float(np.mean([cka_biased(a[i : i + batch], b[i : i + batch]) for i in starts]))
 
 
-def normalised_twice(image: FloatArray, mean: float, spread: float) -> FloatArray:
+def normalised_twice(image: np.ndarray, mean: float, spread: float) -> np.ndarray:
     """The data set's transform, before a model that normalises for itself."""
     return ((image - mean) / spread).astype(np.float32)
 
