@@ -6,9 +6,9 @@ A network of two layers on scikit-learn's handwritten digits, one thread. For ev
 ensemble is trained and kept on disk; then requests of K random rows each are served, every one from that ensemble.
 Speed-up is what full retraining (one model, all rows left, the same epochs) takes over what the requests take on
 average: in optimiser steps, and in processor seconds, both sides measured in this run. The closed form 1 / `retrained`
-counts rows read; rows fall on shards independently. Epochs of a
-stage are whole numbers, so choose epochs that 2 / (R + 1) divides. Short last batches make steps a little dearer than rows; reading
-checkpoints and hashing records cost seconds and no steps.
+counts rows read; rows fall on shards independently. Epochs of a stage are whole numbers, so give epochs of which
+2 / (R + 1) is one. Short last batches make steps a little dearer than rows. Drawing fresh networks, hashing records and
+reading the checkpoints of all shards cost seconds and no steps: they bound the speed-up in seconds of small networks.
 """
 
 from __future__ import annotations

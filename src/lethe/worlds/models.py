@@ -239,6 +239,23 @@ def classifier(records: list[dict[str, Any]], network: Any, recipe: dict[str, An
     return cached_model(name, content, build, family="classifier")
 
 
+def mlp(records: list[dict[str, Any]], seed: int, *, classes: int, name: str, recipe: dict[str, Any]) -> Model:
+    """The network of two layers trained on any rows of features."""
+    shape: dict[str, Any] = {"inputs": len(records[0]["features"]), "classes": classes}
+    seed += WORLD_SEEDS
+
+    def build(folder: Path) -> Model:
+        import torch
+
+        from lethe.models.nets import MLP
+
+        torch.manual_seed(seed)
+        return fit(Classifier(MLP(**shape)), records, recipe, seed, folder, per="example")
+
+    content = {"records": records, "shape": shape, "recipe": recipe, "seed": seed}
+    return cached_model(f"{name}-seed{seed}", content, build, family="classifier")
+
+
 def shop_model(split: str = "train", seed: int = 0, world_seed: int = 0) -> Model:
     """LightGCN trained on a split of the shop world.
 
