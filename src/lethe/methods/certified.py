@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lethe.descent.features import class_features
@@ -11,6 +12,8 @@ from lethe.losses.certified import budget, fit, gradient, remove
 from lethe.models.base import Model
 from lethe.registry import method
 from lethe.request import Request, classes_of
+
+SCALES = [2.0**k for k in range(-6, 11)]  # of the head's scores; those of rows no longer than 1 are small
 
 
 @method(
@@ -37,8 +40,8 @@ def certified(
     fit; where requests come one after another keep a `lethe.certified.CertifiedClassifier`, and the noise to yourself.
 
     Rows must be no longer than 1: features, less the mean of the retain records, and a constant for the bias are
-    divided by their length where it is above 1. The head is then set back to the features as they are. All this depends
-    on the retain records alone, so it changes no certificate.
+    divided by their length where it is above 1. The head is then set back to the features as they are, and scaled so
+    that the retain records are the most likely. All this depends on these records alone, so it changes no certificate.
 
     Args:
         damping: Weight lambda of ||w||^2 / 2 per record.
@@ -64,7 +67,7 @@ def certified(
     records = [*request.forget, *request.retain]
     features, labels, classes = class_features(served, served.encode(records))
     centre = features[len(request.forget) :].double().mean(0) * (bias is not None)
-    rows, lengths = _shortened(features.double() - centre, bias is not None)
+    rows = _shortened(features.double() - centre, bias is not None)
     answers = torch.where(labels == torch.arange(classes, device=labels.device)[:, None], 1.0, -1.0).double()
     gone = torch.arange(len(records), device=rows.device) < len(request.forget)
     rng = torch.Generator().manual_seed(request.seed if seed is None else seed)
@@ -85,7 +88,9 @@ def certified(
                 f"{allowed:.3g}; give over_budget=retrain, or more sigma or damping."
             )
         weights = fit(rows[~gone], answers[:, ~gone], damping, noise())
-    weights = weights / lengths[~gone].mean()
+    kept = features[len(request.forget) :].double() - centre
+    said = kept @ weights[:, : kept.shape[1]].T + (weights[:, -1] if bias is not None else 0.0)
+    weights = weights * min(SCALES, key=lambda scale: float(F.cross_entropy(scale * said, labels[~gone])))
     with torch.no_grad():
         head.weight.copy_(weights[:, : head.in_features])
         if bias is not None:
@@ -113,8 +118,7 @@ def _bias(head: nn.Linear) -> Tensor | None:
     return head.bias
 
 
-def _shortened(features: Tensor, bias: bool) -> tuple[Tensor, Tensor]:
-    """Features with a constant for the bias, no longer than 1, and by what they were divided."""
+def _shortened(features: Tensor, bias: bool) -> Tensor:
+    """Features with a constant for the bias, no longer than 1."""
     rows = torch.cat([features, torch.ones_like(features[:, :1])], 1) if bias else features
-    lengths = rows.norm(dim=1).clamp(min=1)
-    return rows / lengths[:, None], lengths
+    return rows / rows.norm(dim=1).clamp(min=1)[:, None]
