@@ -87,7 +87,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 # Published data are larger: fewer, larger steps, and less decay, since a user has more items to tell apart.
 RECIPE_PUBLISHED = {**RECIPE, "epochs": 40, "batch_size": 1024, "weight_decay": 0.1}
-PRESETS_PUBLISHED: Mapping[str, Mapping[str, Any]] = {"retrain": RECIPE_PUBLISHED}
+PRESETS_PUBLISHED: Mapping[str, Mapping[str, Any]] = {
+    "gif": {"damping": 0.5},  # these three: found on adm_10core, divisions of seed 1 and 2
+    "ifru": {"damping": 0.5, "hops": 1},
+    "scif": {"damping": 2.0, "at_minimum": True},
+    "retrain": RECIPE_PUBLISHED,
+}
 
 # Controls have seeds of their own: the method `retrain` under seed n would else share its order of data and its
 # negatives with control n, and stand nearer to it than controls stand to each other.

@@ -65,7 +65,7 @@ def gif(
     if structural:
         v = v + ranking_gradient(model, retain) - ranking_gradient(moved, retain)
     if solver == "cg":
-        step = conjugate_gradient(ranking_curvature(moved, retain, damping), v, iterations, 1e-6)
+        step = conjugate_gradient(ranking_curvature(moved, retain, damping), v, iterations, 1e-4)
     else:
         step = neumann(ranking_curvature(moved, retain, 0.0), v, iterations, scale, damping)
     tables(moved).add(alpha * step)

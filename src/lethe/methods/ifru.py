@@ -72,7 +72,7 @@ def ifru(
     near = importance(net.edges, pairs_of(request.forget, model.device), net.users, net.items, hops)
     moving = rows_of(model, *_foremost(near, keep))
     product = ranking_curvature(moved, retain, damping, moving)
-    tables(moved).add(alpha * conjugate_gradient(product, g * moving, iterations, 1e-6))
+    tables(moved).add(alpha * conjugate_gradient(product, g * moving, iterations, 1e-4))
     return moved
 
 

@@ -75,7 +75,7 @@ def scif(
     chosen[1][deleted[1]] = items
     moving = rows_of(model, *chosen)
     product = ranking_curvature(moved, forget.joined(retain), damping, moving)
-    tables(moved).add(alpha * conjugate_gradient(product, g * moving, iterations, 1e-6))
+    tables(moved).add(alpha * conjugate_gradient(product, g * moving, iterations, 1e-4))
     return moved
 
 
