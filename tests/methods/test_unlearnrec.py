@@ -155,6 +155,10 @@ def test_an_encoder_is_made_once_and_serves_another_request(tmp_path: Path):
     other = Request(request.retain[:5], request.retain[5:], allow_overlap=True)
     second = unlearnrec(target, other, encoder=str(folder), finetune=0)
     assert second.fingerprint() != first.fingerprint()
+    assert isinstance(first, Recommender)
+    after = unlearnrec(first, other, encoder=str(folder), finetune=0)  # a request after a request
+    assert isinstance(after, Recommender)
+    assert len(after.net.graph.keys) == len(first.net.graph.keys) - 5
     assert (folder / "model.safetensors").stat().st_mtime_ns == stamp
 
 
