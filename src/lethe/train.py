@@ -24,7 +24,7 @@ from lethe.data.order import plan
 from lethe.distributed import Replicas, like
 from lethe.errors import InputError
 from lethe.gradients import Gradients, Setting, StepRule, Term, plain
-from lethe.models.base import Model
+from lethe.models.base import Model, lengths
 from lethe.recipe import Recipe
 from lethe.tracking import Log
 
@@ -195,8 +195,8 @@ class _Loop:
         masks = {name: like(mask, own[name]) for name, mask in selection.mask.items()}
         self.setting = Setting(self.model, self.terms, recipe, self.replicas, parameters, masks)
         self.before = {name: own[name].detach().clone() for name in masks}
-        lengths = {term.name: [example.length for example in term.examples] for term in self.terms}
-        self.plan = plan(lengths, self._active, recipe.batch_size, recipe.seed, recipe.epochs, recipe.steps)
+        long = {term.name: lengths(term.examples) for term in self.terms}
+        self.plan = plan(long, self._active, recipe.batch_size, recipe.seed, recipe.epochs, recipe.steps)
         lr, decay, weights = recipe.lr, recipe.weight_decay, list(parameters.values())
         if recipe.optimizer == "adamw":
             self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=decay)

@@ -99,6 +99,6 @@ def _cut(order: list[int], lengths: Sequence[int], size: int) -> list[list[int]]
     """Batches of neighbours in length; sorting within pools keeps which rows meet a matter of chance."""
     batches = []
     for start in range(0, len(order), size * POOL):
-        rows = sorted(order[start : start + size * POOL], key=lambda row: lengths[row])
+        rows = sorted(order[start : start + size * POOL], key=lengths.__getitem__)
         batches += [rows[i : i + size] for i in range(0, len(rows), size)]
     return batches

@@ -127,7 +127,7 @@ class Model(ABC):
 
     def batches(self, examples: Sequence[Example], size: int = 64) -> Iterator[Batch]:
         """All examples in batches of similar length, on the model's device; `Batch.index` tells the order."""
-        order = sorted(range(len(examples)), key=lambda i: examples[i].length)
+        order = sorted(range(len(examples)), key=lengths(examples).__getitem__)
         for start in range(0, len(order), size):
             index = order[start : start + size]
             rng = torch.Generator().manual_seed(start)
@@ -198,6 +198,12 @@ def check_complete(report: Mapping[str, Any], where: str) -> None:
             f"{where} lacks {len(missing)} of the model's tensors ({missing[0]}); they would be random: "
             "use a complete checkpoint."
         )
+
+
+def lengths(examples: Sequence[Example]) -> Sequence[int]:
+    """Length of every example; a sequence that holds no objects says it by itself."""
+    own = getattr(examples, "lengths", None)
+    return [example.length for example in examples] if own is None else own
 
 
 def per_example(model: Model, examples: Sequence[Example], size: int = 8) -> Tensor:

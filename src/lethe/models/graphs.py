@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -20,14 +21,16 @@ class _Spread(torch.autograd.Function):
     """A fixed sparse matrix times a dense one, differentiable as often as is asked: its transpose lies ready."""
 
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, there: Tensor, back: Tensor) -> Tensor:
-        ctx.there, ctx.back = there, back
-        with torch.autocast(dense.device.type, enabled=False):
-            return (there @ dense.to(there.dtype)).to(dense.dtype)
+    def forward(ctx: Any, dense: Tensor, matrix: Sparse, back: bool) -> Tensor:
+        ctx.matrix, ctx.back = matrix, back
+        kind = dense.device.type
+        with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
+            sparse = matrix.csr(back)
+            return (sparse @ dense.to(sparse.dtype)).to(dense.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
-        return _Spread.apply(gradients[0], ctx.back, ctx.there), None, None
+        return _Spread.apply(gradients[0], ctx.matrix, not ctx.back), None, None
 
 
 class Sparse(nn.Module):
@@ -74,18 +77,20 @@ class Sparse(nn.Module):
 
     def forward(self, dense: Tensor) -> Tensor:
         """(C, D) -> (R, D)."""
-        there, back = self._both()
-        return _Spread.apply(dense, there, back)
+        return _Spread.apply(dense, self, False)
 
     def transposed(self, dense: Tensor) -> Tensor:
         """(R, D) -> (C, D)."""
-        there, back = self._both()
-        return _Spread.apply(dense, back, there)
+        return _Spread.apply(dense, self, True)
 
-    def _both(self) -> tuple[Tensor, Tensor]:
-        kind = torch.promote_types(self.values.dtype, torch.float32)  # there is no half-precision product on a CPU
-        there, back = (self.rows, self.columns, self.values), (self.rows_back, self.columns_back, self.values_back)
-        return _csr(*there, self.shape, kind), _csr(*back, self.shape[::-1], kind)
+    def csr(self, back: bool = False) -> Tensor:
+        """The matrix, or its transpose, as torch's own; there is no half-precision product on a CPU."""
+        if back:
+            parts, shape = (self.rows_back, self.columns_back, self.values_back), self.shape[::-1]
+        else:
+            parts, shape = (self.rows, self.columns, self.values), self.shape
+        values = parts[2].to(torch.promote_types(parts[2].dtype, torch.float32))
+        return torch.sparse_csr_tensor(parts[0], parts[1], values, shape, check_invariants=False)
 
 
 class Graph(nn.Module):
@@ -166,10 +171,6 @@ def _starts(ends: Tensor, count: int) -> Tensor:
     """Where each row of a CSR matrix starts, (count + 1,)."""
     counts = torch.bincount(ends, minlength=count).cumsum(0)
     return torch.cat([counts.new_zeros(1), counts])
-
-
-def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> Tensor:
-    return torch.sparse_csr_tensor(rows, columns, values.to(kind), shape, check_invariants=False)
 
 
 class LightGCN(nn.Module):

@@ -44,6 +44,11 @@ class Interactions(Sequence[Example]):
             return Interactions(self.users[row], self.items[row])
         return Example({"user": int(self.users[row]), "item": int(self.items[row])}, size=1)
 
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Length of every example, (N,)."""
+        return [1] * len(self)
+
     def at(self, rows: Sequence[int]) -> Interactions:
         """The interactions at these positions."""
         places = np.array(rows, dtype=np.int64)
@@ -186,16 +191,13 @@ class Recommender(Model):
 
     def _negatives(self, users: Tensor, items: Tensor, rng: torch.Generator) -> Tensor:
         """Uniform over the items that are neither the user's nor the batch's own; any item where there is no such."""
-
-        def taken(rows: Tensor, drawn: Tensor) -> Tensor:
-            pairs = users[rows].to(self.device), drawn.to(self.device)
-            return self.net.graph.holds(*pairs).cpu() | (drawn == items[rows])
-
         negatives = torch.empty_like(items)
-        rows = torch.arange(len(users))
-        for _ in range(TRIES):
-            negatives[rows] = torch.randint(self.net.items, (len(rows),), generator=rng)
-            rows = rows[taken(rows, negatives[rows])]
+        rows, tries = torch.arange(len(users)), 0
+        while len(rows) and tries < TRIES:
+            drawn = torch.randint(self.net.items, (len(rows),), generator=rng)
+            negatives[rows] = drawn
+            known = self.net.graph.holds(users[rows].to(self.device), drawn.to(self.device)).cpu()
+            rows, tries = rows[known | (drawn == items[rows])], tries + 1
         for row in rows.tolist():  # whoever has nearly everything: draw from the list of what is left
             free = torch.ones(self.net.items, dtype=torch.bool)
             free[self.net.graph.of(int(users[row])).cpu()] = False
