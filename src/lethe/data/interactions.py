@@ -160,6 +160,7 @@ def requested(forget: Source, retain: Source, edges: Sequence[Sequence[int]]) ->
             raise InputError(f"{where}, row {number}: names neither user nor item; give one of them, or both.")
     if all("user" in row and "item" in row for row in rows):  # they have ids of their own
         check_once(rows, where)
+        expand(rows, known, where)  # refuses what the model never saw
         return rows, kept or remaining(known, rows)
     found = expand(rows, known, where)
     return found, kept or remaining(known, found)
