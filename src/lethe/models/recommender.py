@@ -213,7 +213,10 @@ class Recommender(Model):
         return (user * items[batch.inputs["items"]]).sum(-1), (user * items[batch.inputs["negatives"]]).sum(-1)
 
     def loss(self, batch: Batch) -> Tensor:
-        """BPR against one sampled negative, (B,); in training mode with what the network adds: two views that agree."""
+        """BPR against one sampled negative, (B,); in training mode with the network's own term, two views that agree.
+
+        Each row of one view is told from the others of the batch, so that this term depends on how large a batch is.
+        """
         values = bpr(*self.margins(batch))
         if not (self.module.training and hasattr(self.net, "views")):
             return values
