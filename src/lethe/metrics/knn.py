@@ -34,7 +34,7 @@ def knn(
     Args:
         set: Records named in `Spec.interior`, 50 or more.
         layer: penultimate (what the last linear layer reads), another layer's name, or output for the logits.
-        k: Neighbours.
+        k: Number of neighbours that vote.
         split_seed: Seed of the division of the set.
 
     Raises:
