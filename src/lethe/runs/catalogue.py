@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FAMILY_LINES = {
     "language": "Causal language models: any AutoModelForCausalLM folder or hub id (safetensors).",
     "classifier": "Image and tabular classifiers: Lethe's small networks, any AutoModelForImageClassification folder.",
-    "recommender": "Recommenders over implicit feedback: matrix factorisation, LightGCN and others on graphs and item content.",
+    "recommender": "Recommenders over implicit feedback: matrix factorisation, graph and multi-modal networks.",
 }
 
 
