@@ -9,8 +9,10 @@ import pytest
 import torch
 from tests.models import tiny
 
+from lethe.attacks.merge import merge
 from lethe.data.shards import assign
 from lethe.errors import InputError
+from lethe.findings import Tampered
 from lethe.methods.sisa import sisa
 from lethe.models import load
 from lethe.models.base import Model
@@ -115,6 +117,21 @@ def test_constituents_decide_by_mean_probability_or_by_majority():
     chosen = (single.mean(0) * most).argmax(-1)  # ties go to the higher mean
     assert torch.equal(decided.argmax(-1), chosen)
     assert bool((votes.max(-1).values < QUICK["shards"]).any())  # else this compares nothing
+    assert mean.fingerprint() != vote.fingerprint()
+    batch = next(mean.batches(mean.encode(request.retain)))
+    assert mean.features(batch).shape == (len(request.retain), 3 * 16)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_ensemble_is_merged_with_the_single_model_constituent_by_constituent(family: str):
+    model, request = case(family)
+    made = sisa(model, request, **QUICK)
+    for point in merge(made, request, model, alphas=(0.25,)):
+        assert isinstance(point, Tampered)
+        for own, before in zip(constituents(point.model), constituents(made), strict=True):
+            known = dict(model.module.named_parameters())
+            for name, weight in own.named_parameters():
+                torch.testing.assert_close(weight, 0.25 * known[name] + 0.75 * before.get_parameter(name))
 
 
 def test_a_recommenders_score_is_the_mean_of_its_constituents_and_each_knows_its_own_interactions():

@@ -1,6 +1,9 @@
 """Merging: how near does the unlearned model still lie to the one that knows?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
 
 from lethe.errors import InputError
 from lethe.findings import Tampered
@@ -20,7 +23,7 @@ def merge(
     """Average the weights with those of the model before unlearning.
 
     What comes back here was put back in part: a failure says that the unlearned model lies near the original, not that
-    it still knows. Resistance says more.
+    it still knows. Resistance says more. Of an ensemble that replaced a single model every constituent is averaged.
 
     Args:
         alphas: Shares of the original's weights, each above 0 and below 1.
@@ -30,12 +33,19 @@ def merge(
     """
     if not alphas or any(not 0 < alpha < 1 for alpha in alphas):
         raise InputError(f"merge: alphas are {alphas}; give shares of the original between 0 and 1.")
-    weights, known = model.inner.state_dict(), original.inner.state_dict()
-    if set(weights) != set(known):
-        odd = sorted(set(weights) ^ set(known))[0]
-        raise InputError(f"merge: only one of the two models has {odd!r}; both must have one architecture.")
-    direction = difference(known, weights)
+    known = original.inner.state_dict()
+    for part in _networks(model, known):
+        if odd := sorted(part.state_dict().keys() ^ known.keys()):
+            raise InputError(f"merge: only one of the two models has {odd[0]!r}; both must have one architecture.")
     for alpha in alphas:
         merged = model.copy()
-        merged.inner.load_state_dict(shift(weights, direction, alpha))
+        for part in _networks(merged, known):
+            weights = part.state_dict()
+            part.load_state_dict(shift(weights, difference(known, weights), alpha))
         yield Tampered(merged, alpha, request.forget)
+
+
+def _networks(model: Model, known: Mapping[str, Tensor]) -> list[nn.Module]:
+    """What is merged with the original: the model, or every constituent of an ensemble that replaced a single one."""
+    parts: Any = getattr(model.inner, "constituents", None)
+    return [model.inner] if parts is None or model.inner.state_dict().keys() == known.keys() else list(parts)

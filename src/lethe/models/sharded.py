@@ -55,6 +55,7 @@ class ShardedClassifier(nn.Module):
     """
 
     voting: Tensor
+    by_vote: Tensor  # `combine` as a tensor: what decides differently has another fingerprint
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class ShardedClassifier(nn.Module):
         self.constituents = nn.ModuleList(built(part) for part in parts)
         self.combine, self.keys = combine, list(keys)
         self.register_buffer("voting", torch.tensor([*voting] or [True] * len(parts)))
+        self.register_buffer("by_vote", torch.tensor(combine == "vote"))
 
     @property
     def arguments(self) -> dict[str, Any]:
