@@ -1,6 +1,6 @@
 """UnlearnRec and MMRecUn against retraining on published interactions: time, recall, distance of the scores.
 
-    python benchmarks_perf/recommender_requests.py adm_10core.tsv [--split half] [--share 0.1] [--seeds 0 1 2]
+    python benchmarks_perf/recommender_requests.py adm_10core.tsv [--split half] [--share 0.05] [--seeds 0 1 2]
 
 What the headlines `unlearnrec_requests` and `mmrecun_gap` measure on embedded worlds, on a file or folder with the
 splits train and test (CURE4Rec, MMRec, RecBole). LightGCN, its target and three retrained models are trained once and
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="tiny, or a file or folder with the splits train and test")
     parser.add_argument("--split", default="half", help="what is forgotten, see `lethe describe shop`")
-    parser.add_argument("--share", type=float, default=0.1, help="share of the users or items concerned")
+    parser.add_argument("--share", type=float, default=0.05, help="share of the users or items concerned")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--claims", nargs="+", choices=CLAIMS, default=list(CLAIMS))
     given = parser.parse_args()
