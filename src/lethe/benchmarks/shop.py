@@ -91,8 +91,15 @@ PRESETS_PUBLISHED: Mapping[str, Mapping[str, Any]] = {
     "gif": {"damping": 0.5},  # these three: found on adm_10core, divisions of seed 1 and 2
     "ifru": {"damping": 0.5, "hops": 1},
     "scif": {"damping": 2.0, "at_minimum": True},
+    "mmrecun": {  # these two: adm_10core, request `half` of seed 1
+        "lr": 1e-2, "epochs": 6, "batch_size": 1024, "alpha": 1e-3, "weight_decay": 0.1, "schedule": "linear",
+    },
+    "unlearnrec": {
+        "finetune": 1, "lr_finetune": 3e-3, "unlearn_finetune": 0.2, "unlearn": 0.4, "preserve": 0.1, "tau": 2.0,
+        "batch": 1024, "pretrain": 12, "every": 4, "drop": 0.1, "lr_encoder": 3e-3, "layers": 2, "eta": 1.0,
+    },
     "retrain": RECIPE_PUBLISHED,
-}
+}  # fmt: skip
 
 # Controls have seeds of their own: the method `retrain` under seed n would else share its order of data and its
 # negatives with control n, and stand nearer to it than controls stand to each other.
