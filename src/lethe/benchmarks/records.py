@@ -83,6 +83,8 @@ def records(
     probes = {name: list(getattr(request, name))[:ROWS] for name in ("forget", "retain", "holdout") if sets[name]}
     if kind == "recommender":
         probes["retain"] = list(request.retain)  # all of them: rankings leave them out
+        # What is looked at are interactions, also where their items' content is forgotten.
+        probes["forget"] = [{k: v for k, v in record.items() if k != "modality"} for record in probes["forget"]]
 
     sides = sides_on_disk("records", model, control, family=kind, trust_remote_code=trust_remote_code)
     assert sides is not None  # model is required
