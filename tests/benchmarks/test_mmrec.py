@@ -157,6 +157,11 @@ def test_a_file_that_names_an_item_and_its_image_is_a_request(tmp_path: Path):
     assert not made.net.content_image[[7, 9]].any()
     assert made.net.content_image[8].any()
     assert len(made.net.graph.keys) == len(target.net.graph.keys)
+    audited = find("benchmark", "records").function(
+        model=str(tmp_path / "model"), forget=str(tmp_path / "licence.tsv"), control=(str(tmp_path / "out"),)
+    )
+    assert {record["item"] for record in audited.probes["forget"]} == {7, 9}
+    assert observe(made, audited.probes).has("forget")
 
 
 # --- published data ---------------------------------------------------------------------------------------------------
