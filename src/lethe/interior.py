@@ -145,7 +145,8 @@ def _watched(module: nn.Module) -> Iterator[dict[str, Tensor]]:
     if staged:
         hooks.append(module.register_forward_pre_hook(ask, with_kwargs=True))
     else:
-        blocks = ((name, block) for name, block in _blocks(module) if linear not in block.modules())
+        parted = hasattr(module, "constituents")  # an ensemble: one layer each, side by side, is not its next layer
+        blocks = ((name, block) for name, block in _blocks(module) if not parted and linear not in block.modules())
         hooks += [block.register_forward_hook(keep(name)) for name, block in blocks]
     try:
         yield seen

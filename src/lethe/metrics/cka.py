@@ -50,12 +50,13 @@ def cka(
     others = controls if who == "control" else [original] if original else []
     if not others:
         raise InputError(f"cka.{variant} compares with the {who}; give its evidence.")
-    own = evidence.layers(set)
-    theirs = [other.layers(set) for other in others]
-    if any(
-        list(other) != list(own) or len(next(iter(other.values()))) != len(evidence.inside(set)) for other in theirs
-    ):
+    own, theirs = evidence.layers(set), [other.layers(set) for other in others]
+    records = {len(states) for one in (own, *theirs) for states in one.values()}
+    shared = {name: states for name, states in own.items() if all(name in other for other in theirs)}
+    whole = all(list(other) == list(own) for other in theirs)
+    if len(records) > 1 or not shared or (evidence.family == "language" and not whole):  # an ensemble has fewer layers
         raise InputError(f"cka: the {who} has other records or layers; look at models of one architecture alike.")
+    own = shared
     found = {name: [alike(own[name], other[name]) for other in theirs] for name in own}
     told = [name for name in own if not np.isnan([one.value for one in found[name]]).any()]
     chosen = _chosen(layer or ("mean" if evidence.family == "language" else list(own)[-1]), list(own), told, set)

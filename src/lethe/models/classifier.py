@@ -158,7 +158,7 @@ class Classifier(Model):
         arguments: Any = getattr(self.module, "arguments", {})
         size = getattr(told, "image_size", None) or arguments.get("size") or self.prepare.size or 0
         sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-        first = next((m for m in self.module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
+        first = next((m for m in self.module.modules() if isinstance(m, (nn.Conv2d, nn.Linear, nn.Embedding))), None)
         if isinstance(first, nn.Conv2d):
             return (first.in_channels, *sides)
         return (first.in_features,) if isinstance(first, nn.Linear) else None
