@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lethe.descent.adapters import adapted
@@ -105,6 +106,18 @@ def test_a_thinned_graph_is_the_graph_of_the_edges_that_are_kept():
     torch.testing.assert_close(matrix(thin), matrix(other))
     torch.testing.assert_close(thin.to_items(torch.eye(USERS)), other.to_items(torch.eye(USERS)))
     assert torch.equal(matrix(graph), matrix(Graph(USERS, ITEMS, EDGES)))  # the original stays as it was
+
+
+@pytest.mark.parametrize("edge", [(USERS, 0), (0, ITEMS), (-1, 0)])
+def test_edges_to_nobody_are_refused_also_in_a_stored_model(edge: tuple[int, int], tmp_path: Path):
+    with pytest.raises(InputError, match="6 users x 9 items"):
+        made("LightGCN").net.set_edges(torch.tensor([edge]).T)
+    folder = made("LightGCN").save(tmp_path / "m")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["edges"][:, 0] = torch.tensor(edge)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(InputError, match="6 users x 9 items"):
+        load(folder)
 
 
 def test_nothing_is_users_times_items():

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lethe.errors import InputError
-from lethe.models.graphs import LightGCN, Sparse, rows_of
+from lethe.models.graphs import LightGCN, rows_of
+from lethe.models.sparse import Sparse
 from lethe.registry import did_you_mean
 
 MODALITIES = ("image", "text")
