@@ -73,7 +73,7 @@ CLASS_PRESETS = {
     "boundary_expand": {"lr": 5e-4, "epochs": 8},
     "unsir": {"lr": 3e-3, "repair_epochs": 3},
     "certified": {"damping": 0.1},
-    "influence": {"damping": 1e-2, "alpha": 1.5},
+    "influence": {"damping": 3e-3},
     "ntk": {"scale": 10.0, "records": 160},
     "pseudo_label": {"lr": 1e-3, "epochs": 5, "retain": "nll", "retain_weight": 3.0},
     "contrastive": {"lr": 1e-3, "epochs": 20},

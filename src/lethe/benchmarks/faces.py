@@ -34,6 +34,7 @@ METRICS = (
     "probability:set=forget",
     "mia_loss",
     "membership:variant=loss",
+    "nomus",
 )
 
 # Of methods that forget records in the midst of others, here and among the digits: chosen on the worlds of seeds 1 and
@@ -68,7 +69,7 @@ PRESETS = {
     "npo": {"lr": 2e-3, "epochs": 20, "retain_weight": 3.0, "beta": 1.0},
     **SCATTERED,
     "certified": {"damping": 0.1},
-    "influence": {"damping": 3e-3},
+    "influence": {"damping": 1e-3, "records": 400, "iterations": 20},
     "ntk": {"scale": 8.0, "records": 160},
     "amnesiac": {**world.RECIPE, "repair_lr": 3e-3, "repair_epochs": 40},
     "sisa": {**world.RECIPE, "shards": 2, "slices": 2},
