@@ -12,7 +12,7 @@ from lethe.budget import affordable, checked
 from lethe.data.atomic import write_json
 from lethe.errors import InputError
 from lethe.findings import LeftOut
-from lethe.models import edges_of, family_of, load
+from lethe.models import classes_of_model, edges_of, family_of, load
 from lethe.models.base import Model
 from lethe.registry import find, settle
 from lethe.report import write_headlines, write_model_card, write_orders, write_overview, write_report
@@ -105,6 +105,7 @@ def unlearn(
         retain,
         holdout,
         edges=edges_of(loaded) if loaded else None,
+        classes=classes_of_model(model) if known == "classifier" else ((), None),
         seed=seed,
         intent=intent,
         scope=scope,

@@ -219,3 +219,9 @@ def test_taking_records_out_of_the_graph_changes_the_copy_alone():
     assert not any(twin.net.seen()[record["user"], record["item"]] for record in gone)
     assert all(model.net.seen()[record["user"], record["item"]] for record in gone)
     assert isinstance(twin, Recommender)
+
+
+@pytest.mark.parametrize("label", [4, -1])
+def test_a_classifier_refuses_labels_that_it_has_not(label: int):
+    with pytest.raises(InputError, match=f"record 'x0.0': the label {label} is none of the model's 4 classes, 0 to 3"):
+        tiny.classifier().encode([{**tiny.features(1)[0], "label": label}])

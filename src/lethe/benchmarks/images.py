@@ -12,10 +12,12 @@ import numpy as np
 
 from lethe.benchmarks import digits
 from lethe.benchmarks.faces import ATTACKS, METRICS
+from lethe.data.labels import aligned
 from lethe.data.load import load_records
 from lethe.data.parse import SUFFIXES
 from lethe.errors import InputError
 from lethe.evidence import Spec
+from lethe.models import classes_of_model
 from lethe.models.base import Model
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Record, Request
@@ -84,6 +86,8 @@ def images(
         raise InputError(f"images: share is {share:g}; give a share of the training records, above 0 and below 1.")
     size = size or (world.SIDE if source == "tiny" else SIDE)
     sets = _sets(str(world.folder(seed)) if source == "tiny" else source, size, seed, bool(model))
+    if model:
+        sets = {name: [*records] for name, records in aligned(sets, *classes_of_model(model)).items()}
     train = sets.pop("train")
     forget, retain = _by_class(train, class_name) if split == "class" else _at_random(train, share, seed)
     test, holdout = sets["test"], sets["unseen"]

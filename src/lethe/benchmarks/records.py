@@ -8,10 +8,11 @@ from typing import Any
 
 from lethe.budget import affordable, checked
 from lethe.data.interactions import requested
+from lethe.data.labels import aligned
 from lethe.data.load import load_records
 from lethe.errors import InputError
 from lethe.evidence import Spec
-from lethe.models import edges_of, family_of, load, wrapper
+from lethe.models import classes_of_model, edges_of, family_of, load, wrapper
 from lethe.registry import benchmark
 from lethe.request import Record, Request
 from lethe.task import Task, sides_on_disk, with_membership
@@ -76,6 +77,8 @@ def records(
     else:
         sets |= {name: load_records(source, family=kind) if source else [] for name, source in
                  {"forget": forget, "retain": retain}.items()}  # fmt: skip
+    if kind == "classifier":
+        sets = {name: [*rows] for name, rows in aligned(sets, *classes_of_model(model)).items()}
     if not sets["retain"]:
         raise InputError("No retain records: without them a destroyed model looks forgetful; give --retain.")
     told: dict[str, Any] = {"intent": intent, "scope": scope}

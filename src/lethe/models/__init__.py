@@ -59,6 +59,26 @@ def edges_of(model: Model) -> list[list[int]] | None:
     return None if edges is None or not edges.numel() else edges.tolist()
 
 
+def classes_of_model(model: Model | str | Path) -> tuple[tuple[str, ...], int | None]:
+    """Names of a classifier's classes in the order of their numbers, where it has any, and their number.
+
+    Args:
+        model: The model, or its folder, of which config.json alone is read.
+    """
+    if isinstance(model, Model):
+        config: Any = getattr(model.module, "config", None)
+        told: Any = config.to_dict() if config is not None else {"arguments": getattr(model.module, "arguments", {})}
+    else:
+        path = Path(model) / "config.json"
+        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    given = told.get("label_names") or dict(told.get("id2label") or {})  # the former is timm's
+    ordered = [given[key] for key in sorted(given, key=int)] if isinstance(given, dict) else given
+    names = [str(name) for name in ordered]
+    count = len(names) or told.get("num_classes") or (told.get("arguments") or {}).get("classes")
+    nameless = all(name == f"LABEL_{number}" for number, name in enumerate(names))  # transformers' own stand-ins
+    return (() if nameless else tuple(names)), count
+
+
 def _device() -> str:
     import torch
 

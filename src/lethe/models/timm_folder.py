@@ -133,7 +133,7 @@ def _name(told: Mapping[str, Any]) -> str:
 
 
 def _labels(told: Mapping[str, Any], classes: int) -> dict[int, str]:
-    names = told.get("label_names") or range(classes)
+    names = told.get("label_names") or [f"LABEL_{number}" for number in range(classes)]
     return {number: str(name) for number, name in enumerate(names)}
 
 

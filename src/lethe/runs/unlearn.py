@@ -14,6 +14,7 @@ from lethe.data.atomic import folder as atomic_folder
 from lethe.data.atomic import write_json
 from lethe.data.content import digest
 from lethe.data.interactions import requested
+from lethe.data.labels import aligned
 from lethe.data.load import load_records
 from lethe.errors import InputError, cause
 from lethe.models.base import Model
@@ -55,15 +56,18 @@ def make_request(
     holdout: Source = (),
     *,
     edges: Sequence[Sequence[int]] | None = None,
+    classes: tuple[Sequence[str], int | None] = ((), None),
     **options: Any,
 ) -> tuple[Request, dict[str, str]]:
     """A checked request from paths, hub names, tiny worlds or lists of records, and where each set came from.
 
     With the `edges` (users, items) that a recommender was trained on a request may name whole users or items, and what
-    it does not name is retained.
+    it does not name is retained. Class names are numbered as the model's `classes` are, (names, count).
     """
     sources = {"forget": forget, "retain": retain, "holdout": holdout}
     records = {name: _records(source, family) for name, source in sources.items() if name == "holdout" or edges is None}
+    if family == "classifier":
+        records = aligned(records, *classes)
     if edges is not None:
         records["forget"], records["retain"] = requested(forget, retain, edges)
     told = {name: str(s) if isinstance(s, str | Path) else f"{len(s)} records" for name, s in sources.items()}
