@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,8 +14,10 @@ from lethe.data.shards import assign
 from lethe.errors import InputError
 from lethe.findings import Tampered
 from lethe.methods.sisa import sisa
-from lethe.models import load
+from lethe.models import load, nets
 from lethe.models.base import Model
+from lethe.models.classifier import Classifier
+from lethe.models.recommender import Recommender
 from lethe.request import Request
 from lethe.runs.environment import metered
 from lethe.train import TRAINED
@@ -147,6 +149,32 @@ def test_a_recommenders_score_is_the_mean_of_its_constituents_and_each_knows_its
     assert made.module.edges.shape[1] == len(request.retain) - 3
     with pytest.raises(InputError, match="1 interactions are in no shard"):
         made.module.set_edges(torch.tensor([[0], [1]]))
+
+
+@pytest.mark.parametrize("name", ["SimGCL", "VBPR", "MGCN"])
+def test_every_recommender_can_be_sharded(name: str, tmp_path: Path):
+    content = {"image": torch.randn(12, 5), "text": torch.randn(12, 3)}
+    net: Any = nets.ARCHITECTURES[name](8, 12, dim=6, **({"image": 5, "text": 3} if name != "SimGCL" else {}))
+    if name != "SimGCL":
+        net.set_content(content)
+    net.set_edges(torch.tensor([[r["user"], r["item"]] for r in tiny.interactions()]).T)
+    made = sisa(Recommender(net.eval()), case("recommender")[1], **{**QUICK, "epochs": 1})
+    loaded = load(made.save(tmp_path / "model"))
+    assert loaded.fingerprint() == made.fingerprint()
+    users = torch.arange(8)
+    with torch.no_grad():
+        assert torch.equal(cast(Recommender, loaded).scores(users), made.scores(users))
+
+
+def test_yes_or_no_decisions_are_averaged_one_by_one():
+    model = Classifier(tiny.drawn(lambda: nets.SmallCNN(1, 4, 8, width=4, multi_label=True)).eval())
+    plain = [{"id": record["id"], "image": record["image"]} for record in tiny.images(12)]
+    records = [{**record, "labels": [row % 2, 1, 0, row % 3 % 2]} for row, record in enumerate(plain)]
+    made = sisa(model, Request(records[:1], records[1:], allow_overlap=True), **QUICK)
+    batch = next(made.batches(made.encode(records)))
+    with torch.no_grad():
+        each = torch.stack([part(batch.inputs["x"]).sigmoid() for part in constituents(made)])
+        torch.testing.assert_close(made.logits(batch).softmax(-1)[..., 1], each.mean(0))
 
 
 def test_a_shard_that_loses_its_last_record_falls_silent():
