@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lethe.benchmarks.shop import PRESETS as SHOP
 from lethe.data.load import load_records
 from lethe.data.sparse import load_features
 from lethe.errors import InputError
@@ -39,7 +40,6 @@ ATTACKS = ("relearn:lr=0.01,batch_size=32,steps=20,40,80", "quantize:bits=8", "q
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "finetune": {"lr": 1e-2, "epochs": 30, "batch_size": 256, "weight_decay": 2.0, "schedule": "cosine"},
     "mmrecun": {"lr": 3e-2, "epochs": 10, "batch_size": 256, "alpha": 1e-3, "weight_decay": 3.0, "schedule": "linear"},
-    "retrain": RECIPE | RECIPES["vbpr"],
 }
 
 # Sizes and rate of the published host; its data are larger than the embedded shop.
@@ -107,12 +107,19 @@ def mmrec(
         target=sides[0],
         control=sides[1],
         spec=Spec(interior=("forget",)),
-        presets=PRESETS if source == "tiny" else {},
+        presets=_presets(base, content) if source == "tiny" else {},
         attacks=ATTACKS,
         floors=("noise",) if content else ("noise", "refusal"),
         note="Rankings hold all items but the user's retained ones; what content alone recommends is legitimate in the "
         "control as well, so the ideal is its value, not 0.",
     )
+
+
+def _presets(base: str, content: bool) -> Mapping[str, Mapping[str, Any]]:
+    """Where content goes no purchase sinks: MMRecUn then is fine-tuning. UnlearnRec needs ID tables of one width."""
+    found = {**PRESETS, "retrain": RECIPE | RECIPES[base]}
+    found |= {"mmrecun": PRESETS["finetune"]} if content else {}
+    return found if content or base in ("vbpr", "mmgcn") else {**found, "unlearnrec": SHOP["unlearnrec"]}
 
 
 def _tiny(split: str, seed: int) -> tuple[Division, Features]:
