@@ -101,7 +101,9 @@ class Evidence:
     interior: dict[str, np.ndarray] = field(default_factory=dict)  # "set.what", see `lethe.interior.look`
     samples: dict[str, list[list[str]]] = field(default_factory=dict)  # set -> drawn answers of every record
     rankings: dict[str, np.ndarray] = field(default_factory=dict)  # of a recommender, see `lethe.looking.rankings`
-    untrained: dict[str, np.ndarray] = field(default_factory=dict)  # set -> log-probabilities of random weights (N, C)
+    untrained: dict[str, np.ndarray] = field(
+        default_factory=dict
+    )  # set -> log-probabilities of random weights (N, T, C)
     key: str = ""  # of model, probes and specification together: the name under which it is cached
 
     def sets(self) -> list[str]:
@@ -217,7 +219,7 @@ class Evidence:
         return logp + self.rankings["level"].astype(np.float64)[rows]
 
     def of_untrained(self, name: str) -> np.ndarray:
-        """Log-probabilities (N, C) of a network of this architecture with random weights, the same for all models.
+        """Log-probabilities (N, T, C) of a network of this architecture with random weights, the same for all models.
 
         Raises:
             InputError: If it was not looked at on that set.
@@ -322,9 +324,10 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
         for row, values, logp in looks:
             if keep is None:  # how wide a distribution is shows with the first
                 keep = _kept(index, spec, [example.size for example in examples], logp.shape[-1])
+                distributions = _room({i: examples[i].size for i in sorted(keep)}, logp.shape[-1])
             found[row] = values
             if row in keep:
-                distributions[row] = logp.cpu().numpy().copy()  # a view would keep the whole batch alive
+                distributions[row][:] = logp.cpu().numpy()
     budgets = dict(spec.budgets)
     answers, prompts = looking.greedy(model, probes, spec.generate, budgets, spec.max_new_tokens, spec.total)
     sloped = {name: index[name]["answer"] for name in spec.gradients if name in index}
@@ -359,6 +362,13 @@ def _look(model: Model, probes: Probes, fingerprint: str, spec: Spec, batch_size
             model, examples, {name: index[name]["answer"] for name in spec.untrained if name in index}, spec.seed
         ),
     )
+
+
+def _room(sizes: Mapping[int, int], width: int) -> dict[int, np.ndarray]:
+    """One block for all kept distributions: rows between the batches would keep freed memory from being used again."""
+    block = np.empty((sum(sizes.values()), width), dtype=np.float32)
+    ends = np.cumsum(list(sizes.values()))
+    return {i: block[end - size : end] for (i, size), end in zip(sizes.items(), ends, strict=True)}
 
 
 def _kept(index: Mapping[str, Mapping[str, np.ndarray]], spec: Spec, sizes: Sequence[int], width: int) -> set[int]:

@@ -226,7 +226,7 @@ def slopes(model: Model, examples: Sequence[Example], sets: Mapping[str, np.ndar
 def untrained(
     model: Model, examples: Sequence[Example], sets: Mapping[str, np.ndarray], seed: int
 ) -> dict[str, np.ndarray]:
-    """Log-probabilities (N, C) that newly drawn weights give on each set, of a model whose records are one token."""
+    """Log-probabilities (N, T, C) that newly drawn weights give on each set, of a model whose records are T tokens."""
     if not sets:
         return {}
     blank = model.fresh(seed + UNTRAINED)
@@ -234,6 +234,6 @@ def untrained(
     found: dict[int, np.ndarray] = {}
     with blank.evaluating():
         for batch in blank.batches([examples[i] for i in numbers]):
-            logp = blank.logits(batch)[:, 0].float().log_softmax(-1).cpu().numpy()
+            logp = blank.logits(batch).float().log_softmax(-1).cpu().numpy()
             found |= dict(zip(numbers[batch.index.cpu().numpy()].tolist(), logp, strict=True))
     return {name: np.stack([found[i] for i in rows.tolist()]) for name, rows in sets.items()}

@@ -50,9 +50,10 @@ def value(call: str, evidence: Evidence, controls: list[Evidence]) -> float:
 def test_the_untrained_network_is_the_same_for_all_and_none_of_them(seen: list[Evidence]):
     first, second = (one.of_untrained("forget") for one in seen[:2])
     assert (first == second).all()
-    assert np.exp(first).sum(axis=1) == approx(1, abs=1e-5)
+    assert first.shape == (40, 1, 3)
+    assert np.exp(first).sum(axis=2) == approx(1, abs=1e-5)
     for one in seen:
-        assert not np.allclose(np.concatenate(one.distribution("forget")), first)
+        assert not np.allclose(one.distribution("forget"), first)
     other = observe(model(0), PROBES, replace(SPEC, seed=1)).of_untrained("forget")
     assert not np.allclose(other, first)
 
@@ -67,7 +68,7 @@ def test_the_untrained_network_is_kept_with_the_evidence(seen: list[Evidence], t
 def test_zrf_of_the_untrained_network_itself_is_1(seen: list[Evidence]):
     blank = seen[0].of_untrained("forget")
     rows = seen[0].texts("forget")
-    twin = replace(seen[0], distributions={**seen[0].distributions, **{i: blank[[n]] for n, i in enumerate(rows)}})
+    twin = replace(seen[0], distributions={**seen[0].distributions, **{i: blank[n] for n, i in enumerate(rows)}})
     assert value("zrf", twin, []) == approx(1, abs=1e-6)
     assert value("zrf:variant=reference", twin, []) == approx(1, abs=1e-6)
     assert value("zrf", seen[0], []) < value("zrf:variant=reference", seen[0], []) < 1
@@ -165,3 +166,25 @@ def test_interclass_confusion_counts_swaps_alone(seen: list[Evidence]):
     for classes in ("1,1", "1", "7,8"):
         with pytest.raises(InputError):
             compute(f"interclass_confusion:classes={classes}", seen[0])
+
+
+def test_several_labels_of_a_record_are_one_item():
+    """Every metric that makes sense of them takes the mean over a record's labels; the others say that they cannot."""
+    probes = {
+        name: [
+            {"id": r["id"], "features": r["features"], "labels": [r["label"] % 2, i % 2]} for i, r in enumerate(rows)
+        ]
+        for name, rows in PROBES.items()
+    }
+    torch.manual_seed(0)
+    own, other = (
+        observe(Classifier(MLP(inputs=4, classes=2, width=16, multi_label=True)), probes, SPEC) for _ in range(2)
+    )
+    for call in ("zrf", "js", "activation_distance", "unlearning_accuracy", "mia_efficacy:variant=entropy"):
+        assert compute(call, own, [other]).n == 40
+    p, q = (np.exp(np.array(one.distribution("forget"))) for one in (own, other))
+    assert compute("activation_distance", own, [other]).items == approx(np.linalg.norm(p - q, axis=2).mean(axis=1))
+    assert compute("nomus", own).detail["random classifier"] == approx(0.75)
+    for call in ("mia_efficacy:variant=modified_entropy", "interclass_confusion"):
+        with pytest.raises(InputError, match="label"):
+            compute(call, own)

@@ -30,7 +30,8 @@ def activation_distance(evidence: Evidence, controls: Sequence[Evidence] = (), *
     apart = [
         divergence.activation_distance(p, np.exp(np.concatenate(control.distribution(set)))) for control in controls
     ]
+    items = np.mean(apart, axis=0).reshape(len(own), -1).mean(axis=1)  # of several labels, their mean
     return score_of_items(
-        "activation_distance", np.mean(apart, axis=0), set=set, direction="lower", range=(0, 2**0.5),
+        "activation_distance", items, set=set, direction="lower", range=(0, 2**0.5),
         controls=len(controls),
     )  # fmt: skip

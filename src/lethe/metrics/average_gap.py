@@ -48,6 +48,6 @@ def average_gap(
 
 
 def _four(evidence: Evidence, forget: str, retain: str, test: str, against: str) -> np.ndarray:
-    right = [np.mean([hit[0] for hit in evidence.per_token(name, what="hit")]) for name in (forget, retain, test)]
+    right = [np.mean([hit.mean() for hit in evidence.per_token(name, what="hit")]) for name in (forget, retain, test)]
     sure = [np.exp(-evidence.nll(name)) for name in (retain, against, forget)]
     return np.array([1 - right[0], *right[1:], classification.mia_efficacy(*sure)])

@@ -32,7 +32,9 @@ def interclass_confusion(
         raise InputError(f"interclass_confusion: classes are {classes}; name two of them, such as 3,5.")
     first, second = classes
     logp = evidence.distribution(set)
-    labels = [int(label) for label in evidence.column(set, "label")[: len(logp)]]
+    labels = evidence.column(set, "label")[: len(logp)]
+    if None in labels:
+        raise InputError(f"interclass_confusion reads the label of every record of the set {set!r}.")
     said = [int(np.argmax(rows[0])) for rows in logp]
     items = classification.interclass_confusion(said, labels, first, second)
     return score_of_items(

@@ -29,7 +29,8 @@ def js(evidence: Evidence, controls: Sequence[Evidence] = (), *, set: str = "for
         raise InputError(f"js@{set} needs a control and the distributions of the set {set!r}.")
     p = np.exp(np.concatenate(own))
     apart = [divergence.js(p, np.exp(np.concatenate(control.distribution(set)))) for control in controls]
+    items = np.mean(apart, axis=0).reshape(len(own), -1).mean(axis=1)  # of several labels, their mean
     return score_of_items(
-        "js", np.clip(np.mean(apart, axis=0), 0, 1), variant="bits", set=set, direction="lower", range=(0, 1),
+        "js", np.clip(items, 0, 1), variant="bits", set=set, direction="lower", range=(0, 1),
         unit="bits", controls=len(controls),
     )  # fmt: skip

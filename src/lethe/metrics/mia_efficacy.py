@@ -1,6 +1,6 @@
 """Membership attack of the sparsity and saliency papers: what share of the forget set passes for unseen?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -54,19 +54,19 @@ def feature(evidence: Evidence, name: str, variant: Variant) -> np.ndarray:
     if variant == "confidence":
         return np.exp(-evidence.nll(name))
     if variant == "correctness":
-        return np.array([hit[0] for hit in evidence.per_token(name, what="hit")], dtype=float)
+        return np.array([hit.mean() for hit in evidence.per_token(name, what="hit")])
     logp = evidence.distribution(name)
     if not logp:
         raise InputError(
             f"mia_efficacy.{variant} reads distributions of the set {name!r}; name it in Spec.distributions."
         )
     p = np.exp(np.concatenate(logp))
-    labels = [int(label) for label in evidence.column(name, "label")[: len(p)]]
-    return READ[variant](p / p.sum(axis=1, keepdims=True), labels)
-
-
-READ: Mapping[str, Callable[..., np.ndarray]] = {
-    "entropy": lambda p, labels: classification.entropy(p),
-    "modified_entropy": classification.modified_entropy,
-    "probabilities": lambda p, labels: p,
-}
+    p /= p.sum(axis=1, keepdims=True)
+    if variant == "modified_entropy":
+        labels = evidence.column(name, "label")[: len(p)]
+        if len(p) > len(logp) or None in labels:
+            raise InputError(f"mia_efficacy.modified_entropy reads one label of every record of the set {name!r}.")
+        return classification.modified_entropy(p, [int(label) for label in labels])
+    values = classification.entropy(p)[:, None] if variant == "entropy" else p
+    values = values.reshape(len(logp), -1)
+    return values if variant == "probabilities" else values.mean(axis=1)

@@ -49,4 +49,5 @@ def _entropy(evidence: Evidence, name: str) -> np.ndarray:
     if not logp:
         raise InputError(f"mia_member_rate reads distributions of the set {name!r}; name it in Spec.distributions.")
     p = np.exp(np.concatenate(logp))
-    return classification.entropy(p / p.sum(axis=1, keepdims=True))
+    values = classification.entropy(p / p.sum(axis=1, keepdims=True))
+    return values.reshape(len(logp), -1).mean(axis=1)  # of several labels, their mean

@@ -23,7 +23,7 @@ def nomus(
 
     No distance to the control: random weights, blind to everything, score 0.5 + U / 2. `detail` holds U, the attack's
     accuracy m, on which side the forget losses lie (a raised loss gives a record away as well), and what a random
-    classifier of as many classes scores.
+    classifier of as many classes scores. Of several labels U is the mean share that is right.
 
     Args:
         set: The records that were to be forgotten.
@@ -33,10 +33,11 @@ def nomus(
     Raises:
         InputError: Where a set was not observed, or is too small for the attack.
     """
-    utility = float(np.mean([hit[0] for hit in evidence.per_token(test, what="hit")]))
+    utility = float(np.mean([hit.mean() for hit in evidence.per_token(test, what="hit")]))
     forget, unseen = evidence.nll(set), evidence.nll(against)
     m = classification.mia_loss_logistic(forget, unseen)
-    classes = 1 + max(int(label) for name in evidence.sets() for label in evidence.column(name, "label"))
+    labels = [label for name in evidence.sets() for label in evidence.column(name, "label")]
+    classes = 2 if None in labels else 1 + max(map(int, labels))  # several labels are a yes or no each
     return Score(
         "nomus", "", set, classification.nomus(utility, m), np.nan, np.nan, len(forget), "control", (0, 1),
         detail={

@@ -11,10 +11,10 @@ from lethe.score import Score, score_of_items
 
 @metric(families={"classifier"}, needs={"logits"}, paper="2310.12508")
 def unlearning_accuracy(evidence: Evidence, controls: Sequence[Evidence] = (), *, set: str = "forget") -> Score:
-    """UA, share of records whose label is not the top class, 0 to 1; the ideal is the control's, not 1.
+    """UA, share of records (or of their several labels) that is wrong, 0 to 1; the ideal is the control's, not 1.
 
     Args:
         set: The records that were to be forgotten.
     """
-    items = np.array([rank[0] > 0 for rank in evidence.per_token(set, what="rank")], dtype=float)
+    items = np.array([(rank > 0).mean() for rank in evidence.per_token(set, what="rank")])
     return score_of_items("unlearning_accuracy", items, set=set, direction="control", range=(0, 1))

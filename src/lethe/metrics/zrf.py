@@ -32,9 +32,10 @@ def zrf(
     blank = np.exp(evidence.of_untrained(set)[: len(logp)])
     if not logp:
         raise InputError(f"zrf reads the distributions of the set {set!r}; name it in Spec.distributions.")
-    own = np.exp(np.concatenate(logp))
+    own, blank = np.exp(np.concatenate(logp)), np.concatenate(blank)
     if variant == "reference":
         items, least, unit = classification.zrf_reference(own, blank), -np.inf, "nats/class"
     else:
         items, least, unit = np.clip(classification.zrf(own, blank), 0, 1), 0, "bits"
+    items = items.reshape(len(logp), -1).mean(axis=1)  # of several labels, their mean
     return score_of_items("zrf", items, variant=variant, set=set, direction="control", range=(least, 1), unit=unit)

@@ -243,17 +243,20 @@ ACCURACIES = ("retain", "test")
 
 
 def outputs(model: Model, records: Sequence[Record]) -> tuple[FloatArray, FloatArray]:
-    """Loss of every record (N,) in nats, with all digits, and whether the model is right (N,)."""
+    """Loss of every record (N,) in nats, with all digits, and what share of its labels is right (N,).
+
+    A record of several labels is one event, whose probability is the product of theirs.
+    """
     from torch.nn.functional import cross_entropy
 
     examples = model.encode(records)
     loss, right = np.empty(len(examples)), np.empty(len(examples))
     with model.evaluating():
         for batch in model.batches(examples, 512):
-            logits, labels = model.logits(batch)[:, 0].double(), batch.labels[:, 0]
-            rows = batch.index.cpu().numpy()
-            loss[rows] = cross_entropy(logits, labels, reduction="none").clamp(min=0).cpu().numpy()
-            right[rows] = (logits.argmax(-1) == labels).double().cpu().numpy()
+            logits, labels, rows = model.logits(batch).double(), batch.labels, batch.index.cpu().numpy()
+            nats = cross_entropy(logits.transpose(1, 2), labels, reduction="none").sum(-1)
+            loss[rows] = nats.clamp(min=0).cpu().numpy()
+            right[rows] = (logits.argmax(-1) == labels).double().mean(-1).cpu().numpy()
     return loss, right
 
 
