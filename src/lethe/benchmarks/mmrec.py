@@ -116,10 +116,11 @@ def mmrec(
 
 
 def _presets(base: str, content: bool) -> Mapping[str, Mapping[str, Any]]:
-    """Where content goes no purchase sinks: MMRecUn then is fine-tuning. UnlearnRec needs ID tables of one width."""
+    """Where content goes no purchase sinks: MMRecUn then is fine-tuning. Without content it is the shop."""
+    if base == "lightgcn":
+        return SHOP
     found = {**PRESETS, "retrain": RECIPE | RECIPES[base]}
-    found |= {"mmrecun": PRESETS["finetune"]} if content else {}
-    return found if content or base in ("vbpr", "mmgcn") else {**found, "unlearnrec": SHOP["unlearnrec"]}
+    return {**found, "mmrecun": PRESETS["finetune"]} if content else found
 
 
 def _tiny(split: str, seed: int) -> tuple[Division, Features]:
