@@ -97,15 +97,15 @@ def unlearn(
     settle(card, given)  # a mistyped option is found before anything is loaded
     known = model.family if isinstance(model, Model) else family or family_of(model)
     check_family(card, known)
-    # A recommender carries the interactions that a request means by its users and items.
-    loaded = _opened(model, known, trust_remote_code) if known == "recommender" else None
+    # A recommender carries the interactions that a request means by its users and items, a classifier its class names.
+    loaded = _opened(model, known, trust_remote_code) if known != "language" else None
     request, sources = make_request(
         known,
         forget,
         retain,
         holdout,
         edges=edges_of(loaded) if loaded else None,
-        classes=classes_of_model(model) if known == "classifier" else ((), None),
+        classes=classes_of_model(loaded) if loaded and known == "classifier" else ((), None),
         seed=seed,
         intent=intent,
         scope=scope,

@@ -10,6 +10,8 @@ from PIL import Image
 
 from lethe.benchmarks.images import images
 from lethe.errors import InputError
+from lethe.evidence import observe
+from lethe.measure import compute
 from lethe.models.classifier import Classifier
 from lethe.models.nets import SmallCNN
 
@@ -106,6 +108,9 @@ def test_pictures_without_sets_are_divided_by_the_seed_and_trained_on_here(tmp_p
     assert images(source=str(folder), size=SIZE, share=0.2, seed=3).request.fingerprint() != task.request.fingerprint()
     assert task.control is not None
     target, control = task.target(0), task.control(1)
+    assert "mia_loss" not in task.metrics and "Too few pictures for mia_loss" in task.note
+    seen = observe(target, task.probes, task.spec), [observe(control, task.probes, task.spec)]
+    assert all(np.isfinite(compute(call, *seen).value) for call in task.metrics)
     assert isinstance(target.module, SmallCNN) and target.fingerprint() != control.fingerprint()
     with pytest.raises(InputError, match="does not say what the model was trained on"):
         images(source=str(folder), model=model(tmp_path), size=SIZE)
