@@ -12,7 +12,7 @@ from lethe.auditing.case import AuditInput, by_name
 from lethe.auditing.verdict import audit
 from lethe.benchmarks.truly_forgetting import class_list, truly_forgetting
 from lethe.errors import InputError
-from lethe.evidence import Evidence, observe
+from lethe.evidence import Evidence, Spec, observe
 from lethe.measure import compute
 from lethe.methods.finetune import finetune
 from lethe.methods.head_mask import head_mask
@@ -27,6 +27,7 @@ READ = ("accuracy:set=forget", "accuracy:set=test", "cka", "cka:variant=original
         "transfer_probe:set=transfer", "transfer_probe:set=forget,among=retain", "representation_gap",
         "representation_gap:variant=g_rep", "closeness:downstream=rotated,variant=agl",
         "closeness:downstream=rotated,variant=agr")  # fmt: skip
+OF_CONTROLS = ("accuracy", "transfer_probe:set=forget")
 
 
 @cache
@@ -39,14 +40,17 @@ def evidence() -> dict[str, Evidence]:
     models["head_mask"] = head_mask(target, task.request)
     models["finetune"] = finetune(target, task.request, **task.presets["finetune"])
     models["retrain"] = retrain(target, task.request, **task.presets["retrain"])
-    return {name: observe(model, task.probes, task.spec) for name, model in models.items()}
+    probes = {name: task.probes[name] for name in ("forget", "retain", "test", "rotated", "transfer")}
+    return {
+        name: observe(model, probes, Spec(distributions=(), interior=tuple(probes))) for name, model in models.items()
+    }
 
 
 @cache
 def scores(name: str) -> dict[str, Score]:
     seen = evidence()
     controls = [one for other, one in seen.items() if other.startswith("control") and other != name]
-    read = [call for call in READ if len(controls) > 1 or not call.startswith("representation_gap")]
+    read = READ if len(controls) > 1 else [call for call in READ if call.startswith(OF_CONTROLS)]
     return by_name(compute(call, seen[name], controls, seen["original"]) for call in read)
 
 
@@ -104,7 +108,7 @@ def test_within_the_noise_of_two_seeds_nothing_is_concluded():
     seen = evidence()
     with pytest.raises(InputError, match="less than 2 of them decide nothing"):
         compute(
-            "representation_gap:set=retain", seen["head_mask"], [seen["control 1"], seen["control 2"]], seen["original"]
+            "representation_gap:set=test", seen["head_mask"], [seen["control 1"], seen["control 2"]], seen["original"]
         )
     with pytest.raises(InputError, match="two controls or more"):
         compute("representation_gap", seen["head_mask"], [seen["control 1"]], seen["original"])

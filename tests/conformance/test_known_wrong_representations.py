@@ -15,28 +15,34 @@ from lethe.models.base import Model
 from lethe.models.classifier import Classifier
 from lethe.scoring.representation import aligned_distance
 from lethe.scoring.similarity import cka
+from lethe.task import Task
 
 from . import known_wrong_representations as wrong
 
 SETS = ("forget", "retain", "test", "rotated")
 
 
+@cache
+def task() -> Task:
+    return truly_forgetting(split="random")
+
+
 def seen(model: Model) -> Evidence:
-    probes = {name: truly_forgetting(split="random").probes[name] for name in SETS}
+    probes = {name: task().probes[name] for name in SETS}
     return observe(model, probes, Spec(distributions=(), interior=("forget", "rotated")))
 
 
 @cache
 def models() -> dict[str, Evidence]:
     """The original, a head mask of it that forgets as retraining does by all accuracies, and two retrained models."""
-    task = truly_forgetting(split="random")
-    assert task.control is not None
-    target = task.target(0)
-    masked = head_mask(target, task.request)
+    control = task().control
+    assert control is not None
+    target = task().target(0)
+    masked = head_mask(target, task().request)
     with torch.no_grad():  # and a head whose own answers are another matter
         head = [part for part in masked.module.modules() if isinstance(part, nn.Linear)][-1]
         head.weight[[0, 1]] = 0.0
-    made = {"original": target, "masked": masked, "control 1": task.control(1), "control 2": task.control(2)}
+    made = {"original": target, "masked": masked, "control 1": control(1), "control 2": control(2)}
     return {name: seen(model) for name, model in made.items()}
 
 
@@ -90,8 +96,8 @@ def test_a_second_normalisation_makes_another_model_of_it():
         def forward(self, x: Tensor) -> Tensor:
             return self.inner((x - 0.6) / 0.2)
 
-    records = truly_forgetting(split="random").probes["test"][:100]
-    model = Classifier(Normalising(truly_forgetting(split="random").target(0).module).eval())
+    records = task().probes["test"][:100]
+    model = Classifier(Normalising(task().target(0).module).eval())
     twice = [{**record, "image": wrong.normalised_twice(record["image"], 0.6, 0.2)} for record in records]
     spec = Spec(distributions=(), interior=("test",))
     once, again, other = (observe(model, {"test": rows}, spec).layers("test") for rows in (records, records, twice))
