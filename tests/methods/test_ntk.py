@@ -42,13 +42,14 @@ def test_a_kernel_that_is_too_large_is_refused_with_the_number_that_is_not():
     wide = Classifier(nn.Linear(16, 20).eval())
     with pytest.raises(InputError, match=r"side 3,200.*records=110 or fewer"):
         ntk(wide, world.request)
-    ntk(wide, world.request, records=110)
+    with pytest.raises(InputError, match=r"151 records .* side 3,020.*records=110 or fewer"):
+        ntk(wide, world.request, records=111)
 
 
 def test_scale_and_start_change_the_step():
     world = classifier()
-    options = ({}, {"scale": 3.0}, {"start": "trained"}, {"scale": 0.0}, {"records": 20}, {"seed": 4})
-    made = {ntk(world.target, world.request, **one).fingerprint() for one in options}
-    assert len(made) == 6
+    options = ({}, {"scale": 3.0}, {"start": "trained"}, {"scale": 0.0}, {"seed": 4})
+    made = {ntk(world.target, world.request, records=20, **one).fingerprint() for one in options}
+    assert len(made) == 5
     with pytest.raises(InputError, match="weight_decay=0"):
         ntk(world.target, world.request, weight_decay=0.0)
