@@ -107,7 +107,7 @@ def pretrain(model: Recommender, how: Pretraining) -> tuple[InfluenceEncoder, To
     order = torch.randperm(edges.shape[1], generator=_rng(how.seed, 0))
     exam = _Exam(edges, order[:count], order[count:], _never(host, edges, how.seed))
     nodes, dim = host.net.users + host.net.items, host.net.item_table.weight.shape[1]
-    encoder = InfluenceEncoder(nodes, dim, layers=how.layers, eta=how.eta)
+    encoder = InfluenceEncoder(nodes, dim, layers=how.layers, eta=how.eta).to(host.device)
     learner = Recommender(Influenced(host, encoder))
     before = _scores(model)
     gap_before, order_before = exam.gap(before), exam.order(before)
