@@ -119,8 +119,9 @@ def _presets(base: str, content: bool) -> Mapping[str, Mapping[str, Any]]:
     """Where content goes no purchase sinks: MMRecUn then is fine-tuning. Without content it is the shop."""
     if base == "lightgcn":
         return SHOP
-    found = {**PRESETS, "retrain": RECIPE | RECIPES[base]}
-    return {**found, "mmrecun": PRESETS["finetune"]} if content else found
+    own = PRESETS if base == "vbpr" else {name: SHOP[name] for name in ("finetune", "mmrecun")}  # with their decay
+    found = {**own, "retrain": RECIPE | RECIPES[base]}
+    return {**found, "mmrecun": own["finetune"]} if content else found
 
 
 def _tiny(split: str, seed: int) -> tuple[Division, Features]:
