@@ -19,7 +19,7 @@ from lethe.models.recommender import Recommender
 from lethe.models.sharded import Attention, ShardedRecommender
 from lethe.request import Record, Request
 
-QUICK: dict[str, Any] = {"lr": 1e-2, "epochs": 3, "batch_size": 8, "attention_epochs": 2, "attention_lr": 1e-2}
+QUICK: dict[str, Any] = {"lr": 1e-2, "epochs": 2, "batch_size": 16, "attention_epochs": 1, "attention_lr": 1e-2}
 RECORDS = tiny.interactions()
 
 
@@ -75,7 +75,7 @@ def test_users_who_buy_alike_share_a_shard():
     """The world's users buy from four blocks of items; shards of users are to follow the blocks."""
     world = recommender()
     made = receraser(
-        Recommender(world.target.module), world.request, lr=2e-2, epochs=1, pretrain_epochs=20, batch_size=64,
+        Recommender(world.target.module), world.request, lr=2e-2, epochs=1, pretrain_epochs=10, batch_size=64,
         by="user", shards=2, combine="mean",
     )  # fmt: skip
     shards = [{user % 4 for user, _ in shard} for shard in own(made)]
@@ -98,10 +98,10 @@ def test_attention_begins_as_the_mean_and_is_the_published_sum():
 
 def test_the_aggregation_lowers_the_ranking_loss_and_moves_no_constituent():
     world = recommender()
-    given, options = Recommender(world.target.module), {"lr": 2e-2, "epochs": 10, "batch_size": 64, "shards": 2}
+    given, options = Recommender(world.target.module), {"lr": 2e-2, "epochs": 5, "batch_size": 64, "shards": 2}
     made = {
         epochs: receraser(given, world.request, **options, attention_epochs=epochs, attention_lr=lr)
-        for epochs, lr in ((1, 0.0), (10, 1e-2))
+        for epochs, lr in ((1, 0.0), (8, 1e-2))
     }
     assert all(same(*both) for both in zip(*map(constituents, made.values()), strict=True))
     batch = given.collate(given.encode(world.request.retain), range(len(world.request.retain)))

@@ -22,7 +22,7 @@ from lethe.request import Request
 from lethe.runs.environment import metered
 from lethe.train import TRAINED
 
-QUICK: dict[str, Any] = {"lr": 1e-2, "epochs": 4, "batch_size": 4, "shards": 3, "slices": 3}
+QUICK: dict[str, Any] = {"lr": 1e-2, "epochs": 2, "batch_size": 4, "shards": 3, "slices": 3}
 FAMILIES = ("classifier", "recommender")
 
 
