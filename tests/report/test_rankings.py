@@ -1,6 +1,7 @@
 """Lists of users before and after, and what a request cost beside retraining."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.report.example import costs, example
@@ -64,7 +65,7 @@ def test_pages_hold_the_lists_and_nothing_of_a_name_acts():
     assert "item 3 (was 2)" in text
 
 
-def test_results_without_lists_have_no_such_section(tmp_path):
+def test_results_without_lists_have_no_such_section(tmp_path: Path):
     results = example()
     write_report(results, costs(results), tmp_path)
     assert "What users are shown" not in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -88,7 +89,7 @@ def test_costs_stand_beside_retraining_and_say_when_preparing_pays():
 
 
 @pytest.mark.parametrize("field", ["listed", "named"])
-def test_results_come_back_from_their_file(field: str, tmp_path):
+def test_results_come_back_from_their_file(field: str, tmp_path: Path):
     import json
 
     from lethe.runs.results import load_results

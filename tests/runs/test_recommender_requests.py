@@ -1,6 +1,7 @@
 """A request for deletion from a saved recommender: users, items and interactions, end to end from files."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from lethe.errors import InputError
 from lethe.evidence import observe
 from lethe.models import load
 from lethe.registry import find
+from lethe.request import Record
 from lethe.runs.rankings import lists_of, users_of
 
 TRAINED = {(row["user"], row["item"]) for row in tiny.interactions()}
@@ -57,7 +59,7 @@ def test_a_saved_model_forgets_by_a_file_of_requests(saved: Path, tmp_path: Path
     assert not any((int(user), item) in retained for user, items in lists.items() for item in items)
 
 
-def _pairs(records) -> list[tuple[int, int]]:
+def _pairs(records: Sequence[Record]) -> list[tuple[int, int]]:
     return [(row["user"], row["item"]) for row in records]
 
 

@@ -212,8 +212,8 @@ def looked(passes: Mapping[str, int]) -> str:
     if not passes:
         return ""
     if passes.get("users"):
-        asked = count(passes["asked"], "interaction")
-        return f"Each model was looked at once: {asked} asked for, of {count(passes['users'], 'user')}, each ranked once."
+        asked, users = count(passes["asked"], "interaction"), count(passes["users"], "user")
+        return f"Each model was looked at once: {asked} asked for, of {users}, each ranked once."
     took = [f"{passes['texts']:,} distinct ones in as many forward passes"]
     took += [f"{passes['gradients']:,} backward passes"] if passes.get("gradients") else []
     took += [f"{count(passes['prompts'], 'generation')}"] if passes.get("prompts") else []
