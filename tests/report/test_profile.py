@@ -116,3 +116,5 @@ def test_the_page_shows_it_where_it_was_measured(results: Results, page: str, tm
     assert section.count('<svg class="plot"') == 2
     assert "Superficial: head_mask." in section
     assert "suppression" in section
+    told = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "with a standard error of 0.040. **Superficial: head_mask.** The answers went" in told
