@@ -101,9 +101,7 @@ class Evidence:
     interior: dict[str, np.ndarray] = field(default_factory=dict)  # "set.what", see `lethe.interior.look`
     samples: dict[str, list[list[str]]] = field(default_factory=dict)  # set -> drawn answers of every record
     rankings: dict[str, np.ndarray] = field(default_factory=dict)  # of a recommender, see `lethe.looking.rankings`
-    untrained: dict[str, np.ndarray] = field(
-        default_factory=dict
-    )  # set -> log-probabilities of random weights (N, T, C)
+    untrained: dict[str, np.ndarray] = field(default_factory=dict)  # set -> log-probabilities of random weights
     key: str = ""  # of model, probes and specification together: the name under which it is cached
 
     def sets(self) -> list[str]:
