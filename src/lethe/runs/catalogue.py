@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 FAMILY_LINES = {
     "language": "Causal language models: any AutoModelForCausalLM folder or hub id (safetensors).",
-    "classifier": "Image and tabular classifiers: Lethe's small networks, any AutoModelForImageClassification folder.",
+    "classifier": "Image and tabular classifiers: small networks, AutoModelForImageClassification folders, ResNets and "
+    "ViTs of timm.",
     "recommender": "Recommenders over implicit feedback: matrix factorisation, graph and multi-modal networks.",
 }
 
