@@ -94,7 +94,7 @@ def serve(folder: Path, method: str, steps: int) -> dict[str, Any]:
     options: dict[str, Any] = {"steps": steps, "batch_size": 4096, "lr": 1e-2}
     forget, retain, out = folder / "forget.tsv", folder / "retain.tsv", folder / method
     lethe.unlearn(folder / "model", str(forget), str(retain), method=method, options=options, out=out)
-    return json.loads((out / "lethe.json").read_text(encoding="utf-8")).get("cost", {})
+    return {"steps": steps}
 
 
 def evaluate(folder: Path, name: str) -> dict[str, Any]:

@@ -13,16 +13,15 @@ thread. Every step propagates over the whole graph, so that throughput is the ba
 
 Rounds of the loops alternate on copies of one model; reported are medians over rounds, and the median of the rounds'
 ratios in processor seconds, which other programs on the machine disturb less. Memory is the highest resident set of a
-process (getrusage) that does nothing but read the graph and run one of the loops.
+process that does nothing but run one of the loops on a graph read beforehand (Linux: VmHWM, reset through clear_refs).
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import json
+import gc
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -86,10 +85,9 @@ def matrix(users: int, items: int, edges: Tensor, layout: str) -> Tensor:
     return torch.sparse_csr_tensor(*short, made.values(), size, check_invariants=False)
 
 
-def plain(model: Recommender, operator: Tensor, batch: int, steps: int, mirrored: bool = False) -> float:
-    """The loop that one writes down; returns its last loss."""
-    users, items, edges = model.net.users, model.net.items, model.net.edges
-    start = torch.cat([model.net.user_table.weight, model.net.item_table.weight]).detach().clone().requires_grad_()
+def plain(table: Tensor, users: int, edges: Tensor, operator: Tensor, batch: int, steps: int, mirrored: bool) -> float:
+    """The loop that one writes down, from a table (U + I, D); returns its last loss."""
+    start, items = table.clone().requires_grad_(), len(table) - users
     optimizer = torch.optim.AdamW([start], lr=LR)
     step: Callable[[Tensor], Tensor] = functools.partial(Mirrored.apply if mirrored else torch.sparse.mm, operator)
     order, loss = torch.randperm(edges.shape[1]), start.new_zeros(())
@@ -115,17 +113,18 @@ def loops(name: str, sizes: tuple[int, int, int], only: str = "") -> dict[str, C
     torch.manual_seed(0)
     users, items, edges = edges_of(name, sizes)
     net = LightGCN(users, items, dim=DIM, layers=LAYERS)
-    net.set_edges(edges)
-    model, (batch, steps) = Recommender(net), DATA[name]
+    table, (batch, steps) = torch.cat([net.user_table.weight, net.item_table.weight]).detach(), DATA[name]
     found: dict[str, Callable[[], Any]] = {}
     if only in ("", "lethe"):
+        net.set_edges(edges)
+        model = Recommender(net)
         examples = Interactions(*edges.numpy())
         recipe = Recipe(lr=LR, steps=steps, batch_size=batch, optimizer="adamw", clip=None)
         found["lethe"] = lambda: train(model.copy(), [Term("train", examples, own_loss)], recipe)
     for label, layout in (("coo", "coo"), ("csr", "csr"), ("mirrored", "csr")):
         if only in ("", label):
             operator = matrix(users, items, edges, layout)
-            found[label] = functools.partial(plain, model, operator, batch, steps, label == "mirrored")
+            found[label] = functools.partial(plain, table, users, edges, operator, batch, steps, label == "mirrored")
     return found
 
 
@@ -158,9 +157,12 @@ def speed(name: str, sizes: tuple[int, int, int], rounds: int) -> None:
 
 
 def memory(name: str, sizes: tuple[int, int, int], label: str) -> None:
-    """Highest resident set of this process, bytes."""
-    loops(name, sizes, label)[label]()
-    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    """Highest resident set of this process while the loop runs, bytes."""
+    run = loops(name, sizes, label)[label]
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    run()
+    print(1024 * int(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]))
 
 
 def main() -> None:
@@ -185,9 +187,12 @@ def main() -> None:
             continue
         speed(name, sizes, given.rounds)
         for label in ("lethe", "coo", "csr", "mirrored"):
-            done = subprocess.run([sys.executable, "-W", "ignore", *sys.argv, "--memory", name, label],
-                                  capture_output=True, text=True, check=True)  # fmt: skip
-            print(f"{name:10} {label:9} {json.loads(done.stdout) / 2**20:8.0f} MiB peak", flush=True)
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", *sys.argv, "--memory", name, label],
+                env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"},
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            print(f"{name:10} {label:9} {int(done.stdout) / 2**20:8.0f} MiB peak", flush=True)
 
 
 if __name__ == "__main__":
