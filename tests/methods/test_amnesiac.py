@@ -1,7 +1,9 @@
 """Taking training steps back, and winding SCRUB back."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from lethe.methods.amnesiac import amnesiac
 from lethe.methods.scrub import scrub
 from lethe.methods.scrub_r import Rewind, scrub_r
 from lethe.models.base import Model
-from lethe.request import Request
+from lethe.request import Record, Request
 from lethe.train import Recipe, Term, train
 
 
@@ -22,11 +24,11 @@ def request() -> Request:
     return classifier().request
 
 
-def trained(records, *, epochs: int = 2, optimizer: str = "adamw", **kept) -> tuple[Model, Model, Ledger]:
+def trained(records: Sequence[Record], *, epochs: int = 2, **kept: Any) -> tuple[Model, Model, Ledger]:
     """The model before, after, and what was kept on the way."""
     before = classifier().target.fresh(5)
     after, ledger = before.copy(), Ledger("train", records, **kept)
-    recipe = Recipe(lr=1e-2, epochs=epochs, batch_size=8, optimizer=optimizer)  # pyright: ignore[reportArgumentType]
+    recipe = Recipe(lr=1e-2, epochs=epochs, batch_size=8)
     train(after, [Term("train", after.encode(records), own_loss)], recipe, step_rule=ledger)
     return before, after, ledger
 
@@ -83,7 +85,7 @@ def test_kept_steps_of_another_training_are_refused(tmp_path: Path):
         amnesiac(after, asked, updates=str(tmp_path))
 
 
-def wrong(model: Model, records) -> float:
+def wrong(model: Model, records: Sequence[Record]) -> float:
     examples = model.encode(records)
     with model.evaluating():
         found = [

@@ -1,5 +1,7 @@
 """Methods that move what a classifier's last layer reads, and those that relabel by it."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from tests.attacks.tiny import classifier
@@ -20,7 +22,8 @@ from lethe.methods.pseudo_label import pseudo_label
 from lethe.methods.scar import scar
 from lethe.methods.unsir_instance import away, unsir_instance
 from lethe.methods.untrained import untrained
-from lethe.request import Request
+from lethe.models.base import Model
+from lethe.request import Record, Request
 
 X = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]], dtype=torch.float64)
 
@@ -35,7 +38,7 @@ def one_class() -> Request:
     return Request(gone, [record for record in records if record["label"] != 0], seed=3, allow_overlap=True)
 
 
-def named(model, records) -> torch.Tensor:
+def named(model: Model, records: Sequence[Record]) -> torch.Tensor:
     examples = model.encode(records)
     found = torch.zeros(len(examples), dtype=torch.long)
     with model.evaluating():
@@ -95,7 +98,7 @@ def test_tukey_is_defined_where_a_plain_power_is_not():
     x = torch.tensor([-4.0, 0.0, 4.0], requires_grad=True)
     y = tukey(x, 0.5)
     y.sum().backward()
-    assert bool(torch.isfinite(x.grad).all())  # pyright: ignore[reportArgumentType, reportOptionalMemberAccess]
+    assert bool(torch.isfinite(x.grad).all())  # pyright: ignore[reportArgumentType]
     torch.testing.assert_close(y.detach(), torch.tensor([-1.99, 0.0, 1.99]), rtol=0, atol=1e-3)
     assert bool((x.detach() ** 0.5).isnan().any())
 
@@ -105,7 +108,7 @@ def test_duck_brings_features_to_another_class():
     made = duck(model, asked, lr=1e-3, epochs=15)
     means, present = centroids(*class_features(model, model.encode(asked.retain)))
 
-    def apart(of) -> float:
+    def apart(of: Model) -> float:
         seen, labels, _ = class_features(of, model.encode(asked.forget))
         cosine = torch.nn.functional.normalize(seen, dim=-1) @ torch.nn.functional.normalize(means, dim=-1).T
         nearest = nearest_other(1 - cosine, labels, present)
@@ -127,11 +130,11 @@ def test_pseudo_labels_are_what_the_model_would_say_next():
     model, asked = classifier().target, one_class()
     made = pseudo_label(model, asked, lr=3e-3, epochs=20)
     examples = model.encode(asked.forget)
+    wanted = torch.zeros(len(examples), dtype=torch.long)
     with model.evaluating():
-        for batch in model.batches(examples, len(examples)):
+        for batch in model.batches(examples):
             logits = model.logits(batch)[:, 0]
             logits[:, 0] = -torch.inf
-            wanted = torch.zeros(len(examples), dtype=torch.long)
             wanted[batch.index] = logits.argmax(-1)
     assert float((named(made, asked.forget) == wanted).float().mean()) > 0.9
 

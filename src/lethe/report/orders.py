@@ -46,12 +46,12 @@ PAPER_SCORES = (
         "NoMUS", "half test accuracy, half 1 - 2 |attack - 1/2|, higher is better", ("nomus@forget",), _only, True
     ),
     PaperScore(
-        "MIA efficacy", "share of the forget set taken for non-members, higher is better", ("mia_efficacy.confidence@forget",),
-        _only, True,
+        "MIA efficacy", "share of the forget set taken for non-members, higher is better",
+        ("mia_efficacy.confidence@forget",), _only, True,
     ),
     PaperScore(
-        "Member rate", "share of the forget set taken for members, lower is better", ("mia_member_rate.entropy@forget",),
-        _only, False,
+        "Member rate", "share of the forget set taken for members, lower is better",
+        ("mia_member_rate.entropy@forget",), _only, False,
     ),
     PaperScore(
         "ZRF", "likeness to a network of random weights, higher is better", ("zrf.paper@forget",), _only, True
