@@ -34,6 +34,11 @@ METRICS = (
     "probability:set=forget",
     "mia_loss",
     "membership:variant=loss",
+    "js",
+    "zrf",
+    "mia_efficacy",
+    "mia_member_rate",
+    "average_gap",
     "nomus",
 )
 
@@ -139,7 +144,7 @@ def faces(
         utility="accuracy:set=test",
         target=target,
         control=controls,
-        spec=Spec(rows=rows),
+        spec=Spec(rows=rows, distributions=("forget", "retain", "holdout"), untrained=("forget",)),
         presets=PRESETS if source == "tiny" else {},
         attacks=ATTACKS,
         floors=("noise", "untrained"),
