@@ -10,7 +10,7 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 # One thread each: two test workers on two cores then do not fight, and sums keep their order from run to run.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help setup demo test lint format docs headlines table bench lock clean
+.PHONY: help setup demo test lint format docs headlines table classifiers recommenders bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -58,6 +58,22 @@ headlines: $(STAMP)  ## measure the claims of papers in miniature (half an hour)
 table: $(STAMP)  ## compare all methods on the authors world; writes docs/methods-table.md
 	$(ONE_THREAD) $(BIN)/lethe bench tofu --seeds 3 --workers $(WORKERS) --out out/table; \
 		status=$$?; test $$status -gt 1 || cp out/table/table.md docs/methods-table.md; exit $$status
+
+classifiers: $(STAMP)  ## all methods on faces and digits (a quarter of an hour); writes docs/classifiers-orders.md
+	for split in random class; do \
+		test $$split = random && names=faces,digits || names=digits; \
+		$(ONE_THREAD) $(BIN)/lethe bench $$names $$(test $$split = class && echo --split class) --seeds 3 --no-attacks \
+			--workers $(WORKERS) --out out/classifiers-$$split; test $$? -le 1 || exit 1; \
+	done
+	cat out/classifiers-random/orders.md > docs/classifiers-orders.md
+	sed -n '/^## /,$$p' out/classifiers-class/orders.md >> docs/classifiers-orders.md
+
+recommenders: $(STAMP)  ## all methods on the shop, and on SOURCE=adm_10core.tsv; writes docs/recommenders-table.md
+	$(ONE_THREAD) $(BIN)/lethe bench shop --seeds 3 --no-attacks --workers 1 --out out/recommenders; test $$? -le 1
+	cp out/recommenders/table.md docs/recommenders-table.md
+	test -z "$(SOURCE)" || { $(ONE_THREAD) $(BIN)/lethe bench shop --source $(SOURCE) --seeds 3 --no-attacks --workers 1 \
+		--out out/recommenders-published; test $$? -le 1; }
+	test -z "$(SOURCE)" || sed -n '/^## /,$$p' out/recommenders-published/table.md >> docs/recommenders-table.md
 
 # torch is held at the version the lock names (raise it there first): the newest build for this machine would bring
 # its own CUDA wheels into a file that is meant for every machine.

@@ -8,9 +8,9 @@ from tests.report.example import costs
 
 from lethe.benchmarks.tofu import PRESETS
 from lethe.registry import find
-from lethe.report.overview import HEAD, estimate, lines, write_overview
+from lethe.report.overview import estimate, head, lines, write_overview
 from lethe.report.tables import groups
-from lethe.runs.results import BenchmarkResult, Results
+from lethe.runs.results import BenchmarkResult, Cost, Results
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def over_seeds(benchmark: BenchmarkResult, values: tuple[float, ...]) -> Benchma
 
 def test_every_model_has_a_line_and_methods_stand_by_their_distance(results: Results, language: BenchmarkResult):
     shown = lines(language, costs(results))
-    assert all(len(line.cells) == len(HEAD) for line in shown)
+    assert all(len(line.cells) == len(head(language, costs(results))) for line in shown)
     methods = {row.method for row in language.of_role("method")}
     assert methods <= {line.cells[0].split()[0].removesuffix(",") for line in shown}
     ends = [line.cells[0].split()[0] for line in shown]
@@ -56,7 +56,7 @@ def test_a_method_over_seeds_has_its_mean_with_the_interval_and_what_failed(
     page = write_overview(replace(results, benchmarks=(benchmark,)), {}, tmp_path).read_text(encoding="utf-8")
     assert "npo-seed4 failed: It \\| broke." in page
     rows = [line for line in page.splitlines() if line.startswith("| ")]
-    assert {line.count(" | ") for line in rows} == {len(HEAD) - 1}
+    assert {line.count(" | ") for line in rows} == {len(head(benchmark, {})) - 1}
 
 
 def test_where_every_seed_has_a_value_their_number_stands_at_the_name_alone(
@@ -89,3 +89,21 @@ def test_what_is_not_the_papers_method_is_told_at_its_name(language: BenchmarkRe
 )
 def test_an_interval_needs_two_seeds(values: list[float], text: str):
     assert estimate(values) == text
+
+
+def test_a_recommenders_columns_and_what_it_gains_over_retraining(results: Results):
+    benchmark = next(one for one in results.benchmarks if one.family == "recommender")
+    (row,) = benchmark.of_role("method")
+    again = replace(row, id="retrain-seed1", method="retrain")
+    named = replace(benchmark, rows=(*benchmark.rows, again))
+    spent = {
+        f"{benchmark.name}/{again.id}": Cost(10.0, 100.0),
+        f"{benchmark.name}/{row.id}": Cost(2.0, 50.0, prepared=30.0),
+    }
+    titles = head(named, spent)
+    assert titles[3:5] == ("Score distance", "Forget recall")
+    assert titles[-5:] == ("Seconds", "Prepared", "Retraining", "MiB", "Trained")
+    shown = {line.cells[0]: line.cells for line in lines(named, spent)}
+    assert shown["retrain"][-5:-1] == ("10.0", "–", "1.0×", "100")
+    assert shown[row.method][-5:-1] == ("2.0", "30.0", "5.0×", "50")
+    assert head(benchmark, {})[-3:] == ("Seconds", "MiB", "Trained")

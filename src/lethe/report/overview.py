@@ -14,7 +14,21 @@ from lethe.report.tables import Group, groups
 from lethe.runs.results import BenchmarkResult, Cost, Results
 from lethe.scoring.intervals import seed_spread
 
-HEAD = ("Model", "KL forget", "KL retain", "Forget quality, D", "Utility", "Relearnt", "Seconds", "MiB", "Trained")
+# What else is shown of a family, by title: the first column whose name begins and ends so.
+ALSO = {
+    "language": {"Forget quality, D": ("forget_quality.ks_d", "")},
+    "classifier": {"Forget accuracy": ("accuracy.top1", "@forget")},
+    "recommender": {"Score distance": ("score_distance", "@forget"), "Forget recall": ("recall", "@forget")},
+}
+LEGEND = {
+    "Forget quality, D": "D is the distance of the truth ratios to the control's (0 is the control), lower is better",
+    "Forget accuracy": "the ideal of forget accuracy is the control's",
+    "Score distance": "score distance is the mean absolute difference of the forgotten pairs' scores to the control's, "
+    "lower is better",
+    "Forget recall": "the ideal of forget recall, of which nothing is masked, is the control's",
+    "Prepared": "prepared are seconds of what serves further requests as well",
+    "Retraining": "retraining takes so many times as long, by the row `retrain` of the same run",
+}
 
 
 @dataclass(frozen=True)
@@ -36,9 +50,23 @@ def write_overview(results: Results, costs: Mapping[str, Cost], folder: str | Pa
     Raises:
         InputError: If the folder cannot be written to.
     """
-    shown = [(benchmark, lines(benchmark, costs)) for benchmark in results.benchmarks]
-    text = environment().get_template("overview.md.j2").render(results=results, shown=shown, head=HEAD)
+    shown = [(benchmark, head(benchmark, costs), lines(benchmark, costs)) for benchmark in results.benchmarks]
+    titles = dict.fromkeys(title for _, own, _ in shown for title in own if title in LEGEND)
+    told = {"results": results, "shown": shown, "legend": [LEGEND[title] for title in titles]}
+    text = environment().get_template("overview.md.j2").render(told)
     return write_text(Path(folder) / "table.md", text.rstrip() + "\n")
+
+
+def head(benchmark: BenchmarkResult, costs: Mapping[str, Cost]) -> tuple[str, ...]:
+    """Titles of the columns; what is prepared, and the gain over retraining, where a row tells."""
+    scores = ("KL forget", "KL retain", *ALSO[benchmark.family], "Utility", "Relearnt", "Seconds")
+    return ("Model", *scores, *_gains(benchmark, costs), "MiB", "Trained")
+
+
+def _gains(benchmark: BenchmarkResult, costs: Mapping[str, Cost]) -> tuple[str, ...]:
+    own = {row.method: cost for row in benchmark.rows if (cost := costs.get(f"{benchmark.name}/{row.id}"))}
+    prepared = ("Prepared",) if any(cost.prepared for cost in own.values()) else ()
+    return (*prepared, *(("Retraining",) if "retrain" in own else ()))
 
 
 def lines(benchmark: BenchmarkResult, costs: Mapping[str, Cost]) -> list[Line]:
@@ -56,9 +84,9 @@ def _place(benchmark: BenchmarkResult, line: Group) -> tuple[int, float]:
 def _line(benchmark: BenchmarkResult, line: Group, costs: Mapping[str, Cost]) -> Line:
     ran = [row for row in line.rows if not row.failure]
     spent = [costs[key] for row in ran if (key := f"{benchmark.name}/{row.id}") in costs]
-    quality = next((name for name in benchmark.columns if name.startswith("forget_quality.ks_d")), "")
     retained = benchmark.distance.removesuffix("@forget") + "@retain"
-    scores = [_values(line, name) for name in (benchmark.distance, retained, quality, benchmark.utility)]
+    also = [_column(benchmark, *ends) for ends in ALSO[benchmark.family].values()]
+    scores = [_values(line, name) for name in (benchmark.distance, retained, *also, benchmark.utility)]
     back = [one.adjusted for row in ran for one in row.recoveries if one.attack == "relearn"]
     trained = sorted({row.trained for row in ran if row.trained is not None})
     marks = ["floor"] * (line.role == "floor") + [line.seeds] * (len(line.rows) > 1)
@@ -66,11 +94,30 @@ def _line(benchmark: BenchmarkResult, line: Group, costs: Mapping[str, Cost]) ->
         f"{line.label} ({', '.join(marks)})" if marks else line.label,
         *(estimate(values, of=len(line.rows)) for values in scores),
         estimate(_known(back), 2, of=len(line.rows)),
-        number(fmean(seconds) if (seconds := _known(cost.seconds for cost in spent)) else None, 1),
+        _mean(cost.seconds for cost in spent),
+        *(_gain(title, spent, benchmark, costs) for title in _gains(benchmark, costs)),
         number(max(_known(cost.peak_memory_mib for cost in spent), default=None), 0),
         " to ".join(f"{value:,}" for value in dict.fromkeys((trained[0], trained[-1]))) if trained else DASH,
     )
     return Line(cells, tuple(f"{row.id} failed: {row.failure}" for row in line.rows if row.failure))
+
+
+def _column(benchmark: BenchmarkResult, begin: str, end: str) -> str:
+    return next((name for name in benchmark.columns if name.startswith(begin) and name.endswith(end)), "")
+
+
+def _gain(title: str, spent: Sequence[Cost], benchmark: BenchmarkResult, costs: Mapping[str, Cost]) -> str:
+    if title == "Prepared":
+        return _mean(cost.prepared for cost in spent if cost.prepared)
+    again = [costs[key] for row in benchmark.of_role("method") if row.method == "retrain"
+             and (key := f"{benchmark.name}/{row.id}") in costs]  # fmt: skip
+    own = _known(cost.seconds for cost in spent)
+    return f"{number(fmean(cost.seconds for cost in again) / fmean(own), 1)}×" if own and fmean(own) > 0 else DASH
+
+
+def _mean(seconds: Iterable[float | None]) -> str:
+    known = _known(seconds)
+    return number(fmean(known), 1) if known else DASH
 
 
 def _values(line: Group, name: str) -> list[float]:
