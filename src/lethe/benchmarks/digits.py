@@ -5,33 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from lethe.benchmarks.faces import SCATTERED
+from lethe.benchmarks.faces import METRICS, SCATTERED, looked
 from lethe.data.load import load_records
 from lethe.errors import InputError
-from lethe.evidence import Spec
 from lethe.registry import benchmark
 from lethe.request import Record, Request
 from lethe.task import Task
 from lethe.worlds import digits as world
 from lethe.worlds.models import digits_model
-
-METRICS = (
-    "distance:set=forget",
-    "distance:set=retain",
-    "accuracy:set=forget",
-    "accuracy:set=retain",
-    "accuracy:set=test",
-    "accuracy:set=holdout",
-    "probability:set=forget",
-    "mia_loss",
-    "membership:variant=loss",
-    "js",
-    "zrf",
-    "mia_efficacy",
-    "mia_member_rate",
-    "average_gap",
-    "nomus",
-)
 
 # Options under which each method forgets; found with other seeds (another division, other wrong labels), reported on
 # seed 0.
@@ -128,7 +109,7 @@ def digits(
         utility="accuracy:set=test",
         target=partial(digits_model, "train", world_seed=seed),
         control=partial(digits_model, f"retain{ending}", world_seed=seed),
-        spec=Spec(rows=len(test), distributions=("forget", "retain", "holdout"), untrained=("forget",)),
+        spec=looked(len(test)),
         presets=CLASS_PRESETS if split == "class" else PRESETS,
         attacks=("relearn", "relearn:lr=0.0003", "quantize:bits=8", "quantize:bits=4", "merge"),
         floors=("noise", "untrained", *(("head_mask",) if split == "class" else ())),

@@ -42,6 +42,15 @@ METRICS = (
     "nomus",
 )
 
+def looked(rows: int) -> Spec:
+    """What these metrics read: distributions of three sets, and what random weights say of the forget set.
+
+    Args:
+        rows: Most records of each set.
+    """
+    return Spec(rows=rows, distributions=("forget", "retain", "holdout"), untrained=("forget",))
+
+
 # Of methods that forget records in the midst of others, here and among the digits: chosen on the worlds of seeds 1 and
 # 2 after a first look at seed 0. SSD, Fisher forgetting and boundary expansion hardly tell such records from the rest;
 # theirs leave most of the rest as it is, and much of the forget set as well.
@@ -144,7 +153,7 @@ def faces(
         utility="accuracy:set=test",
         target=target,
         control=controls,
-        spec=Spec(rows=rows, distributions=("forget", "retain", "holdout"), untrained=("forget",)),
+        spec=looked(rows),
         presets=PRESETS if source == "tiny" else {},
         attacks=ATTACKS,
         floors=("noise", "untrained"),

@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from lethe.benchmarks import digits
-from lethe.benchmarks.faces import ATTACKS, METRICS
+from lethe.benchmarks.faces import ATTACKS, METRICS, looked
 from lethe.data.labels import aligned
 from lethe.data.load import load_records
 from lethe.data.parse import SUFFIXES
 from lethe.errors import InputError
-from lethe.evidence import Spec
 from lethe.models import classes_of_model
 from lethe.models.base import Model
 from lethe.registry import benchmark, did_you_mean
@@ -114,7 +113,7 @@ def images(
         utility="accuracy:set=test",
         target=target,
         control=controls,
-        spec=Spec(rows=rows),
+        spec=looked(rows),
         presets=presets if source == "tiny" else {},
         attacks=ATTACKS,
         floors=("noise", "untrained", "head_mask") if split == "class" else ("noise", "untrained"),

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lethe.benchmarks.faces import ATTACKS, METRICS, NOMUS
+from lethe.benchmarks.faces import ATTACKS, METRICS, NOMUS, looked
 from lethe.data import celeba
 from lethe.data.identities import apart
 from lethe.data.images import read_image
 from lethe.data.load import load_records
 from lethe.errors import InputError
-from lethe.evidence import Spec
 from lethe.registry import benchmark, did_you_mean
 from lethe.request import Record, Request
 from lethe.task import Sides, Task, sides_on_disk
@@ -117,7 +116,7 @@ def mucac(
         utility="accuracy:set=test",
         target=target,
         control=controls,
-        spec=Spec(rows=rows),
+        spec=looked(rows),
         presets=PRESETS if embedded and chosen == ALL else {},
         attacks=ATTACKS,
         floors=("noise", "untrained"),

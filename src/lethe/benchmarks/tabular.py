@@ -7,26 +7,14 @@ from functools import partial
 from typing import Any, Literal
 
 from lethe.benchmarks import digits
+from lethe.benchmarks.faces import METRICS, looked
 from lethe.data.tables import NumericTable, read_table
 from lethe.errors import InputError
-from lethe.evidence import Spec
 from lethe.registry import benchmark
 from lethe.request import Request
 from lethe.task import Sides, Task, sides_on_disk
 from lethe.worlds import tables as world
 from lethe.worlds.models import mlp
-
-METRICS = (
-    "distance:set=forget",
-    "distance:set=retain",
-    "accuracy:set=forget",
-    "accuracy:set=retain",
-    "accuracy:set=test",
-    "accuracy:set=holdout",
-    "probability:set=forget",
-    "mia_loss",
-    "membership:variant=loss",
-)
 
 # Those of the digits serve here as well, but for these: chosen on seeds 1 and 2, of breast_cancer for random rows, of
 # wine for a class. Fisher forgetting hardly tells a class from the rest here, at any strength that leaves the rest.
@@ -118,7 +106,7 @@ def tabular(
         utility="accuracy:set=test",
         target=target,
         control=controls,
-        spec=Spec(rows=len(test)),
+        spec=looked(len(test)),
         presets=CLASS_PRESETS if split == "class" else PRESETS,
         attacks=("relearn", "relearn:lr=0.0003", "quantize:bits=8", "quantize:bits=4", "merge"),
         floors=("noise", "head_mask") if split == "class" else ("noise",),
