@@ -108,9 +108,14 @@ def test_nobody_stands_on_both_sides_of_a_request():
 def test_the_same_face_under_other_grain_is_refused(train: list[dict]):
     """The check that the worlds' own pictures pass would find a copy that differs by a little noise."""
     noise = np.random.default_rng(0).normal(0, 0.01, train[0]["image"].shape)
-    twin = {**train[0], "id": "twin", "image": np.clip(train[0]["image"] + noise, 0, 1).astype(np.float32)}
+    twin = {
+        **train[0],
+        "id": "twin",
+        "identity": "another",
+        "image": np.clip(train[0]["image"] + noise, 0, 1).astype(np.float32),
+    }
     with pytest.raises(InputError, match="alike"):
-        Request([train[0]], [twin, *train[1:5]])
+        Request([train[0]], [twin, *train[faces.PHOTOS : faces.PHOTOS + 4]])
 
 
 def test_a_person_is_known_by_half_of_the_pictures(train: list[dict]):

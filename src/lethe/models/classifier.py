@@ -129,7 +129,7 @@ class Classifier(Model):
         """What the last linear layer reads, (B, D); of an ensemble what those of its constituents read, in a row."""
         seen: list[Tensor] = []
         parts: Any = getattr(self.module, "constituents", [self.module])
-        heads = [[layer for layer in part.modules() if isinstance(layer, nn.Linear)][-1] for part in parts]
+        heads = [_linear(part)[-1] for part in parts]
         hooks = [head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for head in heads]
         try:
             self._forward(batch)
@@ -142,14 +142,9 @@ class Classifier(Model):
         x = batch.inputs["x"]
         return self.module(self.prepare.normal(x) if x.dim() == 4 else x)
 
-    def _linear(self) -> list[nn.Linear]:
-        """The network's own; those of an adapter on top of them read less than the layers they stand beside."""
-        modules = self.module.named_modules()
-        return [module for name, module in modules if isinstance(module, nn.Linear) and "lora_" not in name]
-
     def _outputs(self) -> int | None:
         """Number of classes or attributes; None where no linear layer tells."""
-        linear = self._linear()
+        linear = _linear(self.module)
         return linear[-1].out_features if linear else None
 
     def _reads(self) -> tuple[int, ...] | None:
@@ -162,6 +157,12 @@ class Classifier(Model):
         if isinstance(first, nn.Conv2d):
             return (first.in_channels, *sides)
         return (first.in_features,) if isinstance(first, nn.Linear) else None
+
+
+def _linear(module: nn.Module) -> list[nn.Linear]:
+    """The network's own; those of an adapter on top of them read less than the layers they stand beside."""
+    layers = module.named_modules()
+    return [layer for name, layer in layers if isinstance(layer, nn.Linear) and "lora_" not in name]
 
 
 def _class(value: Any, classes: int | None, who: str) -> list[int]:
