@@ -43,12 +43,15 @@ format: $(STAMP)  ## let ruff mend what it can
 docs: $(STAMP)  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(STAMP)  ## speed and memory of training, evaluation, step rules, prompt search and a whole audit
+bench: $(STAMP)  ## speed and memory: training, evaluation, step rules, search, audit, recommenders, SISA
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/train_step.py
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/eval_suite.py
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/step_rules.py
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/gcg.py
 	$(ONE_THREAD) $(BIN)/python benchmarks_perf/audit_cost.py
+	$(ONE_THREAD) $(BIN)/python benchmarks_perf/lightgcn.py
+	$(ONE_THREAD) $(BIN)/python benchmarks_perf/large_graph.py
+	$(ONE_THREAD) $(BIN)/python benchmarks_perf/sisa_speedup.py
 
 headlines: $(STAMP)  ## measure the claims of papers in miniature (half an hour); writes docs/headlines.md
 	rm -rf out/headlines
