@@ -42,6 +42,7 @@ METRICS = (
     "nomus",
 )
 
+
 def looked(rows: int) -> Spec:
     """What these metrics read: distributions of three sets, and what random weights say of the forget set.
 
