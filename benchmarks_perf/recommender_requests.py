@@ -5,7 +5,7 @@
 What the headlines `unlearnrec_requests` and `mmrecun_gap` measure on embedded worlds, on a file or folder with the
 splits train and test (CURE4Rec, MMRec, RecBole). LightGCN, its target and three retrained models are trained once and
 kept in the cache (`LETHE_CACHE`). Times are processor seconds of this process, one thread, the best of three. Prints a
-line of JSON per seed and claim.
+line of JSON per seed and claim, then the mean over the seeds with its 95 % t-interval.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from lethe.headlines.mmrecun_gap import gap_on
 from lethe.headlines.unlearnrec_requests import requests_on
 from lethe.registry import find
+from lethe.scoring.intervals import seed_spread
 
 CLAIMS = {"unlearnrec_requests": requests_on, "mmrecun_gap": gap_on}
 
@@ -34,11 +35,17 @@ def main() -> None:
     parser.add_argument("--claims", nargs="+", choices=CLAIMS, default=list(CLAIMS))
     given = parser.parse_args()
     torch.set_num_threads(1)
+    over: dict[tuple[str, str], list[float]] = {}
     for seed in given.seeds:
         task = find("benchmark", "shop").function(source=given.source, split=given.split, share=given.share, seed=seed)
         for claim in given.claims:
             figures = {name: round(value, 4) for name, value in CLAIMS[claim](task, seed).items()}
             print(json.dumps({"claim": claim, "seed": seed, "split": given.split, **figures}), flush=True)
+            for name, value in figures.items():
+                over.setdefault((claim, name), []).append(value)
+    for (claim, name), values in over.items() if len(given.seeds) > 1 else ():
+        mean = seed_spread(values)
+        print(f"{claim}: {name}: {mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]")
 
 
 if __name__ == "__main__":

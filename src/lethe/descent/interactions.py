@@ -17,7 +17,8 @@ from lethe.descent.second_order import Weights
 from lethe.errors import InputError
 from lethe.losses.newton import Product
 from lethe.models.base import Model
-from lethe.request import Record
+from lethe.models.recommender import Recommender
+from lethe.request import Record, Request
 
 CHUNK = 1 << 18  # pairs whose embeddings are looked up at once
 TABLES = ("user_table.weight", "item_table.weight")
@@ -50,6 +51,15 @@ def paired(model: Model, records: Sequence[Record], negatives: int, seed: int) -
     return Pairs(users, items, others, 1 / negatives)
 
 
+def parted(model: Recommender, request: Request, negatives: int, seed: int | None) -> tuple[Pairs, Pairs, Recommender]:
+    """Forget and retain pairs under one seed (the request's where none is given), and the model without the edges."""
+    seed = request.seed if seed is None else seed
+    forget, retain = (paired(model, part, negatives, seed) for part in (request.forget, request.retain))
+    moved = model.copy()
+    moved.without(request.forget)
+    return forget, retain, moved
+
+
 def tables(model: Model) -> Weights:
     """The embedding tables of a recommender.
 
@@ -78,6 +88,20 @@ def ranking_gradient(model: Model, pairs: Pairs, aims: Tensor | None = None) -> 
             y = 1.0 if aims is None else aims[rows].to(users)
             pulls.add(pairs, rows, users, difference, pairs.share * ((users * difference).sum(-1).sigmoid() - y))
         return weights.flat(weights.slope(embedded, pulls.totals))
+
+
+def withdrawn(model: Recommender, moved: Recommender, forget: Pairs, retain: Pairs, structural: bool) -> Tensor:
+    """Gradient of what leaves with the forgotten pairs, (P,) float64; `structural`: and of what their edges carried.
+
+    Args:
+        model: The recommender with the edges.
+        moved: The same without them.
+        forget: Pairs that are to be forgotten.
+        retain: Pairs that stay.
+        structural: Count what deleted edges carried to pairs that stay (arXiv 2304.02835).
+    """
+    own = ranking_gradient(model, forget)
+    return own + ranking_gradient(model, retain) - ranking_gradient(moved, retain) if structural else own
 
 
 def ranking_curvature(model: Model, pairs: Pairs, damping: float, moving: Tensor | None = None) -> Product:

@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from lethe.descent.interactions import paired, ranking_curvature, ranking_gradient, tables
+from lethe.descent.interactions import parted, ranking_curvature, tables, withdrawn
 from lethe.errors import InputError
 from lethe.losses.curvature import neumann
 from lethe.losses.newton import conjugate_gradient
-from lethe.models.base import Model
+from lethe.models.recommender import Recommender
 from lethe.registry import method
 from lethe.request import Request
 
@@ -21,7 +21,7 @@ from lethe.request import Request
     presets={"paper": {"solver": "series", "iterations": 5, "scale": 50.0, "damping": 0.0}},
 )
 def gif(
-    model: Model,
+    model: Recommender,
     request: Request,
     *,
     structural: bool = True,
@@ -32,7 +32,7 @@ def gif(
     scale: float = 50.0,
     negatives: int = 4,
     seed: int | None = None,
-) -> Model:
+) -> Recommender:
     """GIF: one influence step over all embeddings, with what the deleted edges carried to interactions that stay.
 
     theta + H^-1 v, v = the gradient of the forgotten interactions, and (structural) the gradient of the others on the
@@ -57,13 +57,8 @@ def gif(
             f"gif: damping={damping:g} must be above 0 (series: or 0), scale={scale:g} above 0, "
             f"iterations={iterations} and negatives={negatives} at least 1."
         )
-    seed = request.seed if seed is None else seed
-    forget, retain = (paired(model, part, negatives, seed) for part in (request.forget, request.retain))
-    moved = model.copy()
-    moved.without(request.forget)
-    v = ranking_gradient(model, forget)
-    if structural:
-        v = v + ranking_gradient(model, retain) - ranking_gradient(moved, retain)
+    forget, retain, moved = parted(model, request, negatives, seed)
+    v = withdrawn(model, moved, forget, retain, structural)
     if solver == "cg":
         step = conjugate_gradient(ranking_curvature(moved, retain, damping), v, iterations, 1e-4)
     else:

@@ -3,15 +3,7 @@
 import torch
 from torch import Tensor
 
-from lethe.descent.interactions import (
-    importance,
-    paired,
-    pairs_of,
-    ranking_curvature,
-    ranking_gradient,
-    rows_of,
-    tables,
-)
+from lethe.descent.interactions import importance, pairs_of, parted, ranking_curvature, rows_of, tables, withdrawn
 from lethe.errors import InputError
 from lethe.losses.newton import conjugate_gradient
 from lethe.models.recommender import Recommender
@@ -61,13 +53,8 @@ def ifru(
             f"ifru: damping={damping:g} must be above 0, iterations={iterations} and negatives={negatives} at least 1, "
             f"hops={hops} not negative, keep={keep:g} between 0 and 1."
         )
-    seed = request.seed if seed is None else seed
-    forget, retain = (paired(model, part, negatives, seed) for part in (request.forget, request.retain))
-    moved = model.copy()
-    moved.without(request.forget)
-    g = ranking_gradient(model, forget)
-    if spillover:
-        g = g + ranking_gradient(model, retain) - ranking_gradient(moved, retain)
+    forget, retain, moved = parted(model, request, negatives, seed)
+    g = withdrawn(model, moved, forget, retain, spillover)
     net = model.net
     near = importance(net.edges, pairs_of(request.forget, model.device), net.users, net.items, hops)
     moving = rows_of(model, *_foremost(near, keep))

@@ -3,15 +3,7 @@
 import torch
 from torch import Tensor
 
-from lethe.descent.interactions import (
-    Pairs,
-    paired,
-    pairs_of,
-    ranking_curvature,
-    ranking_gradient,
-    rows_of,
-    tables,
-)
+from lethe.descent.interactions import Pairs, pairs_of, parted, ranking_curvature, ranking_gradient, rows_of, tables
 from lethe.errors import InputError
 from lethe.losses.newton import conjugate_gradient
 from lethe.models.recommender import Recommender
@@ -58,10 +50,7 @@ def scif(
         raise InputError(
             f"scif: damping={damping:g} must be above 0, iterations={iterations} and negatives={negatives} at least 1."
         )
-    seed = request.seed if seed is None else seed
-    forget, retain = (paired(model, part, negatives, seed) for part in (request.forget, request.retain))
-    moved = model.copy()
-    moved.without(request.forget)
+    forget, retain, moved = parted(model, request, negatives, seed)
     aims = neighbours_aims(moved, forget)
     own, average = (ranking_gradient(moved, forget, y) for y in (None, aims))
     g = own - average
